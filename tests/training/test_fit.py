@@ -1,0 +1,145 @@
+"""The loop: it learns, selects by its rule, resumes bit for bit, and stops before a bad step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from datasets.shards import Prepared
+from methods.base import Method, NoSettings
+from tests.bench import RECIPE, Bench, Killed, kill_at, make_method
+from training.fit import NonFiniteLossError
+from training.model import ImageClassifier, PretrainedClip, load_state
+from training.types import Batch, Losses
+
+
+@pytest.fixture
+def bench(tiny_clip: PretrainedClip, blobs: Prepared) -> Bench:
+    return Bench(tiny_clip, blobs)
+
+
+def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_training_lowers_the_loss(bench: Bench, tmp_path: Path) -> None:
+    result = bench.run("ft", tmp_path, recipe=RECIPE.model_copy(update={"num_steps": 40}))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert result.images_seen == 40 * 8
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(bench: Bench, tmp_path: Path) -> None:
+    one, two, other = (bench.run("ft", tmp_path / str(i), seed=seed).weights for i, seed in enumerate((0, 0, 1)))
+    assert equal(one, two)
+    assert not equal(one, other)
+
+
+@pytest.mark.parametrize("died_at", [3, 4, 7, 11])
+def test_interrupted_and_resumed_equals_uninterrupted(bench: Bench, tmp_path: Path, died_at: int) -> None:
+    whole = bench.run("lipsum_ft", tmp_path / "whole", selection="reference_val")
+    with pytest.raises(Killed):
+        kill_at(bench.fit(make_method("lipsum_ft"), tmp_path / "cut", selection="reference_val"), died_at).run()
+    fit = bench.fit(make_method("lipsum_ft"), tmp_path / "cut", selection="reference_val")
+    resumed = fit.run()
+    assert equal(resumed.weights, whole.weights)
+    assert (resumed.trace, resumed.selected_step) == (whole.trace, whole.selected_step)
+    assert (tmp_path / "cut/metrics.jsonl").read_text() == (tmp_path / "whole/metrics.jsonl").read_text()
+
+
+def test_a_resumed_run_does_not_start_over(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        kill_at(bench.fit(make_method("ft"), tmp_path), 9).run()
+    fit = bench.fit(make_method("ft"), tmp_path)
+    steps: list[int] = []
+    fit.method.after_step = lambda model, step: steps.append(step)  # type: ignore[method-assign]
+    fit.run()
+    assert steps == [9, 10, 11, 12]
+
+
+def test_selection_takes_the_best_reference_score_and_the_earliest_of_equals(bench: Bench, tmp_path: Path) -> None:
+    scores = iter([(0.5, 1.0), (0.9, 1.0), (0.9, 0.1)])
+    fit = bench.fit(make_method("ft"), tmp_path, selection="reference_val")
+    seen: list[dict[str, Tensor]] = []
+
+    def score(model: ImageClassifier) -> tuple[float, float]:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return next(scores)
+
+    fit.score = score
+    result = fit.run()
+    assert result.selected_step == 8
+    assert equal(result.weights, seen[1])
+
+
+def test_last_takes_the_last_weights(bench: Bench, tmp_path: Path) -> None:
+    scores = iter([(0.9, 1.0), (0.5, 1.0), (0.4, 1.0)])
+    fit = bench.fit(make_method("ft"), tmp_path, selection="last")
+    fit.score = lambda model: next(scores)
+    result = fit.run()
+    assert result.selected_step == 12
+    assert equal(result.weights, dict(fit.model.state_dict()))
+
+
+def test_the_last_step_is_always_evaluated(bench: Bench, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"num_steps": 10})
+    assert [score.step for score in bench.run("ft", tmp_path, recipe=recipe).trace] == [4, 8, 10]
+
+
+class Exploding(Method):
+    """Gives NaN at step 6."""
+
+    title, paper = "Exploding", "none"
+    Config = NoSettings
+    calls = 0
+
+    def loss(self, model: ImageClassifier, batch: Batch) -> Losses:
+        losses = dict(super().loss(model, batch))
+        self.calls += 1
+        return {**losses, "loss": losses["loss"] * (float("nan") if self.calls == 6 else 1.0)}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(bench: Bench, tmp_path: Path) -> None:
+    fit = bench.fit(Exploding(NoSettings()), tmp_path)
+    with pytest.raises(NonFiniteLossError, match=r"step 6 of 12: loss=nan, ce=\d"):
+        fit.run()
+    assert all(torch.isfinite(parameter).all() for parameter in fit.model.parameters())
+
+
+def test_micro_settings_matter(bench: Bench, tmp_path: Path) -> None:
+    """Recipe fields that are read reach the result: a field that did nothing would be a trap."""
+    base = bench.run("ft", tmp_path / "base").weights
+    changes = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.1, "warmup_fraction": 0.5, "grad_clip": 0.01}
+    changes |= {
+        "label_smoothing": 0.2,
+        "crop_scale": (0.2, 0.4),
+        "flip": False,
+        "beta1": 0.5,
+        "beta2": 0.9,
+        "eps": 1e-3,
+    }
+    for name, value in changes.items():
+        # AdamW without weight decay is Adam, so the two are changed together.
+        update = {name: value} | ({"weight_decay": 0.1} if name == "optimizer" else {})
+        other = bench.run("ft", tmp_path / name, recipe=RECIPE.model_copy(update=update)).weights
+        assert not equal(base, other), name
+
+
+def test_the_zero_shot_weights_are_what_setup_sees_on_resume(bench: Bench, tmp_path: Path) -> None:
+    """theta_0 copies must be of the start, not of the checkpoint."""
+    with pytest.raises(Killed):
+        kill_at(bench.fit(make_method("lipsum_ft"), tmp_path), 9).run()
+    fit = bench.fit(make_method("lipsum_ft"), tmp_path)
+    fit.run()
+    assert equal(dict(fit.method.reference.state_dict()), dict(bench.model().state_dict()))
+
+
+def test_weights_load_into_a_fresh_model(bench: Bench, tmp_path: Path) -> None:
+    result = bench.run("ft", tmp_path)
+    model = load_state(bench.model(), result.weights)
+    assert bench.score(model) == (result.trace[-1].accuracy, result.trace[-1].nll)

@@ -1,0 +1,339 @@
+"""The training loop: phases of a method, selection on the reference domain, checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from training.checkpoint import (
+    load_tensors,
+    pack_attributes,
+    pack_optimizer,
+    save_tensors,
+    unpack_attributes,
+    unpack_optimizer,
+)
+from training.config import Recipe, SelectionRule
+from training.evaluate import autocast
+from training.model import ImageClassifier, load_state, state_dict
+from training.optim import check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds
+from training.runtime import Runtime
+from training.timing import Stopwatch
+from training.types import Batch, Losses, Phase, RawBatch, Task
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 120.0
+"""Longest stretch of training that a lost worker costs, beyond what evaluations save anyway."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss is NaN or infinite; the message names the step and every term."""
+
+
+class Trainable(Protocol):
+    """The four hooks of `methods.base.Method`."""
+
+    @property
+    def resumable(self) -> tuple[str, ...]:
+        """Attributes that a checkpoint holds."""
+
+    def setup(self, model: ImageClassifier, task: Task) -> Sequence[Phase]:
+        """What is trained, when."""
+
+    def loss(self, model: ImageClassifier, batch: Batch) -> Losses:
+        """What is minimised."""
+
+    def after_step(self, model: ImageClassifier, step: int) -> None:
+        """Runs after each optimiser step."""
+
+    def export(self, model: ImageClassifier) -> ImageClassifier:
+        """What is evaluated and saved."""
+
+
+class Stream(Protocol):
+    """Batch `i` is a pure function of `i`, so that training can start at any step."""
+
+    def batches(self, start: int, stop: int) -> Iterator[RawBatch]:
+        """Batches `start` (from 0) to `stop`, exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Reference metrics after `step` optimiser steps: accuracy as a fraction, NLL in nats."""
+
+    step: int
+    accuracy: float
+    nll: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """The selected weights and how they were chosen."""
+
+    weights: dict[str, Tensor]
+    selected_step: int
+    trace: tuple[Score, ...]
+    images_seen: int
+
+
+@dataclass(kw_only=True)
+class Fit:
+    """One training run. Call `run()` once.
+
+    `score` evaluates a classifier on the reference split that `selection` names and gives (accuracy, NLL); it is called
+    every `recipe.eval_every` steps and after the last. `folder` holds the checkpoint; `metrics` gets a JSON line now and then.
+    """
+
+    method: Trainable
+    model: ImageClassifier
+    task: Task
+    stream: Stream
+    recipe: Recipe
+    selection: SelectionRule
+    normalise: Callable[[RawBatch], Batch]
+    score: Callable[[ImageClassifier], tuple[float, float]]
+    runtime: Runtime
+    folder: Path
+    metrics: Path
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    step: int = 0
+    trace: list[Score] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def run(self) -> FitResult:
+        """Train from the last checkpoint, or from the start, to the end.
+
+        Raises PhaseError for phases that do not fit the model and NonFiniteLossError before a bad step is taken.
+        """
+        self.phases: list[Phase] = list(self.method.setup(self.model, self.task))
+        check_phases(self.phases, self.model)
+        bounds = phase_bounds(self.phases, self.recipe.num_steps)
+        saved = self._load()
+        self._open_metrics()
+        for phase, (first, last) in zip(self.phases, bounds, strict=True):
+            if self.step < last:
+                self._run_phase(phase, first, last, saved if saved and self.step > first else None)
+        chosen = self._chosen()
+        return FitResult(
+            weights=self.best,
+            selected_step=chosen.step,
+            trace=tuple(self.trace),
+            images_seen=self.recipe.num_steps * self.recipe.global_batch_size,
+        )
+
+    def _run_phase(self, phase: Phase, first: int, last: int, saved: dict[str, Tensor] | None) -> None:
+        parameters = freeze_all_but(self.model, phase.trained)
+        optimizer = make_optimizer(parameters, phase, self.recipe)
+        if saved:
+            unpack_optimizer(optimizer, _below("optimizer/", saved))
+        schedule = _Schedule(optimizer, last - first, self.recipe.warmup_fraction)
+        objective = self.runtime.wrap(_Objective(self.method, self.model))
+        saved_at = time.monotonic()
+        self.model.train()
+        self._progress = _Progress(self)
+        for raw in self.stream.batches(self.step, last):
+            with self.stopwatch.stage("train"):
+                schedule.set(self.step - first)
+                losses = self._train_step(objective, parameters, optimizer, raw)
+                self.step += 1
+                self.method.after_step(self.model, self.step)
+            self._progress.update(losses, schedule.lr)
+            evaluated = self.step % self.recipe.eval_every == 0 or self.step == self.recipe.num_steps
+            if evaluated:
+                self._evaluate()
+            if self.step < self.recipe.num_steps and (evaluated or self._overdue(saved_at)):
+                self._save(optimizer if self.step < last else None)
+                saved_at = time.monotonic()
+
+    def _train_step(
+        self, objective: nn.Module, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, raw: RawBatch
+    ) -> Losses:
+        with autocast(self.runtime.device):
+            losses: Losses = objective(self.normalise(raw))
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses["loss"])
+        # Asked after the backward pass is under way, so that a GPU has work while the host waits for the answer.
+        if not self.runtime.all_true(torch.isfinite(losses["loss"])):
+            terms = ", ".join(f"{name}={value.item():.4g}" for name, value in losses.items())
+            raise NonFiniteLossError(f"loss is not finite at step {self.step + 1} of {self.recipe.num_steps}: {terms}")
+        if self.recipe.grad_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.grad_clip)
+        optimizer.step()
+        return losses
+
+    def _evaluate(self) -> None:
+        exported = self.method.export(self.model)
+        was_training = self.model.training
+        exported.eval()
+        with self.stopwatch.stage("select"):
+            accuracy, nll = self.score(exported)
+        self.trace.append(Score(self.step, accuracy, nll))
+        if self._chosen() is self.trace[-1]:
+            self.best = state_dict(exported)
+        self.model.train(was_training)
+        self._progress.evaluated(self.trace[-1])
+
+    def _chosen(self) -> Score:
+        """The last score, or the one of highest accuracy; the earliest of equals."""
+        return self.trace[-1] if self.selection == "last" else max(self.trace, key=lambda score: score.accuracy)
+
+    # Checkpoints: everything in one file, so that no two parts of it can be of different steps.
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def _overdue(self, saved_at: float) -> bool:
+        """Rank 0's clock decides; asked every ten steps, since all workers have to hear the answer."""
+        if self.step % 10:
+            return False
+        return bool(self.runtime.broadcast(float(time.monotonic() - saved_at > CHECKPOINT_SECONDS)))
+
+    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
+        if not self.runtime.is_main:
+            return
+        with self.stopwatch.stage("save"):
+            method_tensors, method_values = pack_attributes(self.method, self.method.resumable)
+            tensors = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self.best)
+            tensors |= _prefixed("method/", method_tensors) | _prefixed("rng/", _rng_state(self.runtime.device))
+            if optimizer is not None:
+                tensors |= _prefixed("optimizer/", pack_optimizer(optimizer))
+            meta = {
+                "step": self.step,
+                "trace": [[score.step, score.accuracy, score.nll] for score in self.trace],
+                "method": method_values,
+                "seconds": self.stopwatch.seconds,
+            }
+            save_tensors(self._checkpoint, tensors, meta)
+
+    def _load(self) -> dict[str, Tensor] | None:
+        """Put back the last checkpoint if there is one; `setup` has run before, so theta_0 copies are of the start."""
+        try:
+            tensors, meta = load_tensors(self._checkpoint)
+        except FileNotFoundError:
+            return None
+        load_state(self.model, _below("model/", tensors))
+        self.best = _below("best/", tensors)
+        self.step = meta["step"]
+        self.trace = [Score(*row) for row in meta["trace"]]
+        self.stopwatch.seconds = meta["seconds"]
+        unpack_attributes(self.method, self.method.resumable, _below("method/", tensors), meta["method"])
+        _set_rng_state(_below("rng/", tensors), self.runtime.device)
+        log.info("continuing at step %d of %d", self.step, self.recipe.num_steps)
+        return tensors
+
+    def _open_metrics(self) -> None:
+        """Drop the lines of steps that the checkpoint does not have: they will be written again."""
+        if self.runtime.is_main:
+            self.metrics.parent.mkdir(parents=True, exist_ok=True)
+            rows = self.metrics.read_text().splitlines() if self.metrics.exists() and self.step else []
+            kept = [row for row in rows if _step_of(row) <= self.step]
+            self.metrics.write_text("".join(f"{row}\n" for row in kept))
+
+    def write_metrics(self, row: dict[str, float]) -> None:
+        """Append a line to metrics.jsonl and tell whoever listens."""
+        if self.runtime.is_main:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+class _Objective(nn.Module):
+    """A method's loss as a module, so that DistributedDataParallel sees every forward pass.
+
+    A method that called the bare model past the wrapper would leave gradients unsynchronised without an error.
+    """
+
+    def __init__(self, method: Trainable, model: ImageClassifier) -> None:
+        super().__init__()
+        self.method, self.model = method, model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return dict(self.method.loss(self.model, batch))
+
+
+class _Schedule:
+    """Sets the learning rate as a pure function of the step, so that it needs no state of its own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, num_steps: int, warmup_fraction: float) -> None:
+        self.optimizer, self.num_steps, self.warmup_fraction = optimizer, num_steps, warmup_fraction
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.lr = 0.0
+
+    def set(self, step: int) -> None:
+        factor = lr_factor(step, self.num_steps, self.warmup_fraction)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        self.lr = self.peaks[0] * factor
+
+
+class _Progress:
+    """Writes every loss term about 200 times a run, and reports about once a second."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self.every = max(1, math.ceil(fit.recipe.num_steps / 200))
+        self.started, self.first = time.monotonic(), fit.step
+        self.reported = 0.0
+
+    def update(self, losses: Losses, lr: float) -> None:
+        fit, now = self.fit, time.monotonic()
+        if fit.step % self.every == 0:
+            fit.write_metrics({"step": fit.step, "lr": lr, **{name: value.item() for name, value in losses.items()}})
+        if fit.runtime.is_main and now - self.reported > 1.0:
+            rate = (fit.step - self.first) * fit.recipe.global_batch_size / (now - self.started)
+            fit.runtime.report(
+                {
+                    "step": fit.step,
+                    "num_steps": fit.recipe.num_steps,
+                    "loss": losses["loss"].item(),
+                    "images_per_second": rate,
+                }
+            )
+            self.reported = now
+
+    def evaluated(self, score: Score) -> None:
+        self.fit.write_metrics({"step": score.step, "reference_accuracy": score.accuracy, "reference_nll": score.nll})
+        if self.fit.runtime.is_main:
+            self.fit.runtime.report(
+                {"step": score.step, "num_steps": self.fit.recipe.num_steps, "reference_accuracy": score.accuracy}
+            )
+
+
+def _prefixed(prefix: str, tensors: Any) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _rng_state(device: torch.device) -> dict[str, Tensor]:
+    """Dropout and the like draw from the global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def _step_of(row: str) -> float:
+    """Step of a metrics line; a line torn by a crash sorts last and is dropped."""
+    try:
+        return float(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -1,0 +1,75 @@
+"""Optimiser and learning-rate schedule of a phase."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import nn
+
+from training.config import Recipe
+from training.types import Phase
+
+
+class PhaseError(ValueError):
+    """A method's phases do not fit the model; the message says which name or number is wrong."""
+
+
+def check_phases(phases: list[Phase], model: nn.Module) -> None:
+    """Raise PhaseError unless shares add up to 1 and every trained name is a parameter of the model."""
+    if not math.isclose(sum(phase.share for phase in phases), 1.0, abs_tol=1e-9) or any(p.share <= 0 for p in phases):
+        raise PhaseError(f"shares of the phases must be positive and add up to 1, got {[p.share for p in phases]}")
+    names = {name for name, _ in model.named_parameters()}
+    for phase in phases:
+        if not phase.trained:
+            raise PhaseError(f"phase {phase.name!r} trains nothing")
+        if unknown := sorted(set(phase.trained) - names):
+            raise PhaseError(f"phase {phase.name!r} trains {unknown[0]!r}, which is no parameter of the model")
+
+
+def phase_bounds(phases: list[Phase], num_steps: int) -> list[tuple[int, int]]:
+    """(first step, last step exclusive) of each phase; together exactly `num_steps`."""
+    edges, total = [0], 0.0
+    for phase in phases:
+        total += phase.share
+        edges.append(round(total * num_steps))
+    bounds = list(itertools.pairwise(edges))
+    for phase, (first, last) in zip(phases, bounds, strict=True):
+        if first == last:
+            raise PhaseError(f"phase {phase.name!r} gets no step of {num_steps}; raise recipe.num_steps")
+    return bounds
+
+
+def freeze_all_but(model: nn.Module, trained: tuple[str, ...]) -> list[nn.Parameter]:
+    """Set requires_grad by name and return the trained parameters in the model's order."""
+    wanted = set(trained)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in wanted)
+    return [parameter for name, parameter in model.named_parameters() if name in wanted]
+
+
+def make_optimizer(parameters: list[nn.Parameter], phase: Phase, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam or AdamW over one group; one fused kernel on a GPU."""
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[recipe.optimizer](
+        parameters,
+        lr=recipe.lr if phase.lr is None else phase.lr,
+        betas=(recipe.beta1, recipe.beta2),
+        eps=recipe.eps,
+        weight_decay=recipe.weight_decay if phase.weight_decay is None else phase.weight_decay,
+        fused=parameters[0].device.type == "cuda",
+    )
+
+
+def lr_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
+    """Share of the peak learning rate for the optimiser step `step` (counted from 0) of `num_steps`.
+
+        t = step / num_steps ;  t / w if t < w, else (1 + cos(pi (t - w) / (1 - w))) / 2
+
+    As optax's warm-up-cosine schedule in cs-giung/lipsum-ft@1331873d21a4, whose first learning rate is 0 too.
+    """
+    warmup = warmup_fraction * num_steps
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))

@@ -1,0 +1,80 @@
+"""The words that methods, datasets and the training loop share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from training.model import TextEncoder
+
+Losses = Mapping[str, Tensor]
+"""`loss` (scalar with gradient, what is minimised) and every term of it under its own name (scalars)."""
+
+StateDict = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Images as the loader gives them, still on the host."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8, RGB"""
+    labels: Tensor
+    """(B,) int64"""
+    keys: tuple[str, ...]
+    captions: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images as a method gets them: on the device, normalised with the model's mean and standard deviation."""
+
+    images: Tensor
+    """(B, 3, H, W) float32"""
+    labels: Tensor
+    """(B,) int64"""
+    keys: tuple[str, ...] = ()
+    captions: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A stretch of training: which parameters move, for which share of the steps, how fast.
+
+    Parameters that no phase names are frozen. Names are those of `ImageClassifier.named_parameters()`.
+    """
+
+    name: str
+    trained: tuple[str, ...]
+    share: float = 1.0
+    """of the recipe's steps; the shares of a method's phases add up to 1"""
+    lr: float | None = None
+    """peak learning rate; None: the recipe's"""
+    weight_decay: float | None = None
+    """None: the recipe's"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a method may know of the problem: never a dataset's name, never test data."""
+
+    classnames: tuple[str, ...]
+    templates: tuple[str, ...]
+    text: TextEncoder
+    """the frozen pre-trained text tower, on the device"""
+    num_steps: int
+    seed: int
+    label_smoothing: float = 0.0
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that turns normalised images (B, 3, H, W) into logits (B, K)."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits of the images."""
+        ...
