@@ -1,0 +1,117 @@
+"""The two interfaces of a method: `Method` is trained, `PostHoc` is derived from finished trials.
+
+A new method is one file in this folder (or in a folder of your own, named under `plugins:` in the manifest). It defines
+exactly one subclass of `Method` or `PostHoc`; its name is the file's name. The maths belongs into a pure function over
+tensors with the formula in its docstring; the class only wires it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.config import Frozen
+from training.model import ImageClassifier
+from training.types import Batch, Losses, Phase, Predictor, RawBatch, StateDict, Task
+
+
+class NoSettings(Frozen):
+    """Settings of a method that has none."""
+
+
+class Method:
+    """A fine-tuning method. The base class is plain fine-tuning of the image encoder and the head.
+
+    Four hooks: `setup` says what is trained, `loss` what is minimised, `after_step` runs after each optimiser step, and
+    `export` gives the classifier to evaluate. A method keeps no hyper-parameter outside `config` and no state outside the
+    attributes named in `resumable`, which are saved with a checkpoint: tensors, dicts of tensors, torch.Generators or
+    JSON values.
+    """
+
+    title: ClassVar[str]
+    """as a paper writes it: 'Lipsum-FT'"""
+    paper: ClassVar[str]
+    """authors, venue, arXiv number"""
+    version: ClassVar[int] = 1
+    """part of every trial's identity: raise it when the method's results change"""
+    trains: ClassVar[bool] = True
+    """False: `setup` returns no phases and nothing depends on the recipe, the seed or the source domain"""
+    resumable: ClassVar[tuple[str, ...]] = ()
+    Config: ClassVar[type[Frozen]] = NoSettings
+
+    def __init__(self, config: Any) -> None:
+        if not isinstance(config, self.Config):
+            raise TypeError(
+                f"{type(self).__name__} takes a {self.Config.__qualname__}, got {type(config).__qualname__}"
+            )
+        self.config: Any = config
+
+    def setup(self, model: ImageClassifier, task: Task) -> Sequence[Phase]:
+        """Called once, with the zero-shot model on its device; frozen copies and own generators are made here."""
+        self.label_smoothing = task.label_smoothing
+        return [Phase(name="finetune", trained=tuple(name for name, _ in model.named_parameters()))]
+
+    def loss(self, model: ImageClassifier, batch: Batch) -> Losses:
+        """Named losses of a batch; 'loss' is minimised. The base class: cross-entropy, as 'ce' and 'loss'."""
+        ce = self.cross_entropy(model(batch.images), batch.labels)
+        return {"loss": ce, "ce": ce.detach()}
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the batch, with the recipe's label smoothing; `logits` (B, K), `labels` (B,)."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def after_step(self, model: ImageClassifier, step: int) -> None:
+        """Called after each optimiser step; `step` counts from 1."""
+
+    def export(self, model: ImageClassifier) -> ImageClassifier:
+        """The classifier to evaluate and save; the trained model itself unless a method averages or rebuilds it."""
+        return model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostHocInputs:
+    """What a post-hoc method gets. There is no field for test data."""
+
+    zero_shot: StateDict
+    """theta_0: encoder and zero-shot head"""
+    finetuned: Mapping[str, StateDict]
+    """trial id -> weights, in the manifest's order"""
+    build: Callable[[StateDict], ImageClassifier]
+    """a classifier in eval mode on the device, with a copy of these weights"""
+    val: Callable[[], Iterable[RawBatch]]
+    """a pass over the reference domain's validation images"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One predictor of several that a post-hoc method derives; `name` is unique within the trial, like 'alpha=0.5'."""
+
+    name: str
+    predictor: Predictor
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+class PostHoc:
+    """Derives predictors from the weights of finished trials. One hook: `derive`."""
+
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    version: ClassVar[int] = 1
+    many: ClassVar[bool] = False
+    """False: one trial for each input trial (WiSE-FT). True: one trial for all of them together (soups)"""
+    Config: ClassVar[type[Frozen]] = NoSettings
+
+    def __init__(self, config: Any) -> None:
+        if not isinstance(config, self.Config):
+            raise TypeError(
+                f"{type(self).__name__} takes a {self.Config.__qualname__}, got {type(config).__qualname__}"
+            )
+        self.config: Any = config
+
+    def derive(self, inputs: PostHocInputs) -> Sequence[Variant]:
+        """The predictors to evaluate. All are evaluated in one pass over the images."""
+        raise NotImplementedError

@@ -1,0 +1,71 @@
+"""WiSE-FT: interpolates between the zero-shot and the fine-tuned weights.
+
+    theta_alpha = (1 - alpha) theta_0 + alpha theta_1      every parameter, head included; alpha = 0 zero-shot, 1 fine-tuned
+
+Paper: Wortsman et al., CVPR 2022, arXiv:2109.01903. Reference code: mlfoundations/wise-ft@58b7a4b343b0 src/wise_ft.py.
+
+Deviations: none in the formula. The head has no bias and the logit scale stays outside it (training/model.py), so it is
+the bare head that is interpolated. Integer buffers, which the reference truncates, are taken from the fine-tuned model.
+Cost: no training; all alphas are evaluated in one pass over the images, with one copy of the weights for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from methods.base import PostHoc, PostHocInputs, Variant
+from training.config import Frozen
+from training.types import StateDict
+
+
+def interpolate(zero_shot: StateDict, finetuned: StateDict, alpha: float) -> dict[str, Tensor]:
+    """(1 - alpha) * zero_shot + alpha * finetuned, tensor by tensor; exact at 0 and 1.
+
+    Raises ValueError if the two do not have the same names and shapes.
+    """
+    if zero_shot.keys() != finetuned.keys():
+        raise ValueError(f"weights differ in names: {sorted(zero_shot.keys() ^ finetuned.keys())[:3]}")
+    merged = {}
+    for name, start in zero_shot.items():
+        end = finetuned[name]
+        if start.shape != end.shape:
+            raise ValueError(f"weights differ in the shape of {name}: {tuple(start.shape)} and {tuple(end.shape)}")
+        merged[name] = (1 - alpha) * start + alpha * end if end.is_floating_point() else end
+    return merged
+
+
+class WiSEFT(PostHoc):
+    """One variant for each alpha. The default alphas are the paper's 0, 0.1, ..., 1."""
+
+    title: ClassVar[str] = "WiSE-FT"
+    paper: ClassVar[str] = "Wortsman et al., CVPR 2022, arXiv:2109.01903"
+
+    class Config(Frozen):
+        """Settings."""
+
+        alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+            tuple(i / 10 for i in range(11)), min_length=1, description="weights of the fine-tuned model"
+        )
+
+        @field_validator("alphas")
+        @classmethod
+        def _distinct(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+            if len(set(alphas)) != len(alphas):
+                raise ValueError(f"alphas repeat: {list(alphas)}")
+            return alphas
+
+    def derive(self, inputs: PostHocInputs) -> Sequence[Variant]:
+        """The interpolated classifiers."""
+        (finetuned,) = inputs.finetuned.values()
+        return [
+            Variant(
+                name=f"alpha={alpha:g}",
+                parameters={"alpha": alpha},
+                predictor=inputs.build(interpolate(inputs.zero_shot, finetuned, alpha)),
+            )
+            for alpha in self.config.alphas
+        ]
