@@ -1,0 +1,346 @@
+"""Folder datasets: cards with their mistakes, lists and seeded splits, folders and archives, unsafe archives."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import datasets
+from datasets import DatasetError
+from datasets.folder import Folder
+from datasets.shards import index_shard, write_prepared
+from datasets.templates import OPENAI_IMAGENET_TEMPLATES
+from tests.datasets.fakes import picture
+
+CARD = """\
+kind: folder
+name: zoo
+title: Zoo
+revision: '1'
+domains: {photo: Photos, ink: ink_drawings}
+classnames: {great auk: auk, bee: bee, cat: cat}
+templates: ["a {}.", "the {}."]
+test_fraction: 0.25
+source: the zoo
+license: none
+citation: none
+"""
+LISTS = "lists: {train: '{domain}_train.txt', test: '{domain}_test.txt'}\n"
+WITH_LISTS = CARD.replace("test_fraction: 0.25\n", LISTS)
+CLASSES = ("auk", "bee", "cat")
+PER_CLASS = 8
+
+
+def card(folder: Path, text: str = CARD) -> Path:
+    path = folder / "zoo.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def zoo(tmp_path) -> Path:
+    """Two domains, three classes, eight images each, and lists that name five of them for training and two for testing."""
+    root = tmp_path / "zoo"
+    for domain in ("Photos", "ink_drawings"):
+        lists: dict[str, list[str]] = {"train": [], "test": []}
+        for label, name in enumerate(CLASSES):
+            (root / domain / name).mkdir(parents=True)
+            for index in range(PER_CLASS):
+                (root / domain / name / f"{index}.jpg").write_bytes(picture(10 * label + index))
+                if index < 7:
+                    lists["train" if index < 5 else "test"].append(f"{domain}/{name}/{index}.jpg {label}")
+        for split, lines in lists.items():
+            (root / f"{domain}_{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def packed(root: Path, to: Path, prefix: str = "") -> Path:
+    with tarfile.open(to, "w:gz" if to.suffix == ".gz" else "w") as archive:
+        archive.add(root, prefix or ".")
+    return to
+
+
+def listing(dataset: Folder, source: Path, domain: str = "photo", split: str = "train") -> list[tuple[str, int]]:
+    return [(sample.key, sample.label) for sample in dataset.samples(domain, split, source)]
+
+
+def test_a_card_says_it_all(tmp_path):
+    info = datasets.load(card(tmp_path)).info
+    assert (info.name, info.title, info.revision) == ("zoo", "Zoo", "1")
+    assert info.domains == ("photo", "ink") and info.classnames == ("great auk", "bee", "cat")
+    assert info.templates == ("a {}.", "the {}.") and info.counts == {}
+    named = CARD.replace('["a {}.", "the {}."]', "openai80")
+    assert Folder.from_card(card(tmp_path, named)).info.templates == OPENAI_IMAGENET_TEMPLATES
+
+
+def test_lists_decide_splits_and_order(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path, WITH_LISTS))
+    lines = (zoo / "Photos_train.txt").read_text().splitlines()
+    (zoo / "Photos_train.txt").write_text("\n".join(reversed(lines)) + "\n\n")
+    found = listing(dataset, zoo)
+    assert found == [
+        (f"{name}-{i}", label) for label, name in reversed(list(enumerate(CLASSES))) for i in (4, 3, 2, 1, 0)
+    ]
+    assert listing(dataset, zoo, "ink", "test") == [
+        (f"{n}-{i}", label) for label, n in enumerate(CLASSES) for i in (5, 6)
+    ]
+
+
+def test_one_list_for_all_domains_with_and_without_labels(tmp_path, zoo):
+    dataset = Folder.from_card(
+        card(tmp_path, CARD.replace("test_fraction: 0.25\n", "lists: {train: a.txt, test: a.txt}\n"))
+    )
+    (zoo / "Photos/cat/a nice cat.jpg").write_bytes(picture(5))
+    (zoo / "a.txt").write_text(
+        "Photos/cat/1.jpg 2\nink_drawings/auk/1.jpg\nPhotos/cat/a nice cat.jpg\nPhotos/bee/0.jpg\n"
+    )
+    assert listing(dataset, zoo) == [("cat-1", 2), ("cat-a nice cat", 2), ("bee-0", 1)]
+    assert listing(dataset, zoo, "ink", "test") == [("auk-1", 0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Photos/cat/1.jpg 1", "label 1 does not fit: folder 'cat' is class 2"),
+        ("Photos/dog/1.jpg 1", "folder 'dog' is no class of dataset zoo"),
+        ("Photo/cat/1.jpg 2", "with domain one of Photos, ink_drawings, got 'Photo/cat/1.jpg 2'"),
+        ("Photos/1.jpg 2", "expected '<domain>/<class>/<image> <label>'"),
+        ("Photos/cat/1.txt 2", "'Photos/cat/1.txt' is no image"),
+        ("Photos/../../x/1.jpg 2", "leads outside"),
+        ("/Photos/cat/1.jpg 2", "leads outside"),
+    ],
+)
+def test_a_bad_line_is_named_with_file_and_number(tmp_path, zoo, line, message):
+    path = zoo / "Photos_train.txt"
+    path.write_text(path.read_text().replace("Photos/auk/1.jpg 0", line))
+    with pytest.raises(DatasetError) as raised:
+        listing(Folder.from_card(card(tmp_path, WITH_LISTS)), zoo)
+    assert f"{path}:2: " in str(raised.value) and message in str(raised.value)
+
+
+def test_missing_files_are_all_named(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path, WITH_LISTS))
+    for name in ("auk/0.jpg", "cat/3.jpg"):
+        (zoo / "Photos" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"names 2 files that do not exist\n.*auk/0\.jpg\n.*cat/3\.jpg"):
+        listing(dataset, zoo)
+    (zoo / "Photos_train.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Photos_train\.txt does not exist; get it from the zoo"):
+        listing(dataset, zoo)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        listing(dataset, zoo / "nowhere")
+    with pytest.raises(FileNotFoundError, match="give --from"):
+        list(dataset.samples("photo", "train", None))
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path, zoo):
+    (zoo / "Photos_train.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DatasetError, match="is not UTF-8 text"):
+        listing(Folder.from_card(card(tmp_path, WITH_LISTS)), zoo)
+
+
+def test_a_seeded_split_is_disjoint_complete_balanced_and_fixed(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path))
+    train, test = listing(dataset, zoo), listing(dataset, zoo, split="test")
+    assert set(train) | set(test) == {(f"{n}-{i}", label) for label, n in enumerate(CLASSES) for i in range(PER_CLASS)}
+    assert not set(train) & set(test)
+    assert [sum(label == k for _, label in test) for k in range(3)] == [2, 2, 2]
+    assert train == sorted(train) and train == listing(dataset, zoo)
+    assert [key for key, _ in test] == ["auk-0", "auk-7", "bee-4", "bee-6", "cat-2", "cat-3"], (
+        "fixed for ever by the seed"
+    )
+    other = Folder.from_card(card(tmp_path, CARD + "split_seed: 1\n"))
+    assert listing(other, zoo, split="test") != test
+
+
+def test_files_that_do_not_fit_are_named_not_dropped(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path))
+    (zoo / "Photos/.DS_Store").write_bytes(b"")
+    (zoo / "Photos/cat/Thumbs.db").write_bytes(b"")
+    assert len(listing(dataset, zoo)) == 18
+    (zoo / "Photos/cat/notes.doc").write_bytes(b"")
+    (zoo / "Photos/stray.jpg").write_bytes(b"")
+    (zoo / "Photos/dog").mkdir()
+    (zoo / "Photos/dog/1.jpg").write_bytes(b"")
+    with pytest.raises(DatasetError) as raised:
+        listing(dataset, zoo)
+    for message in (
+        "3 files that do not fit",
+        "notes.doc: is no image",
+        "stray.jpg: lies in no class folder",
+        "dog/1.jpg: lies",
+    ):
+        assert message in str(raised.value)
+
+
+def test_a_domain_without_images_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r"no images below .*/Photos; expected Photos/<class>/<image>, from the zoo"
+    ):
+        listing(Folder.from_card(card(tmp_path)), tmp_path / "empty")
+
+
+def test_keys_are_unique_and_safe(tmp_path, zoo):
+    (zoo / "Photos/cat/0.png").write_bytes(picture(1, form="PNG"))
+    (zoo / "Photos/cat/a.b").mkdir()
+    (zoo / "Photos/cat/a.b/1.2.JPG").write_bytes(picture(2))
+    dataset = Folder.from_card(card(tmp_path))
+    samples = [sample for split in ("train", "test") for sample in dataset.samples("photo", split, zoo)]
+    keys = [sample.key for sample in samples if sample.label == 2]
+    assert len(set(keys)) == len(keys) == PER_CLASS + 2
+    assert "cat-a_b-1_2" in keys and {s.extension for s in samples} == {"jpg", "png"}
+    write_prepared(dataset, tmp_path / "out", zoo)
+
+
+@pytest.mark.parametrize("text", [CARD, WITH_LISTS])
+@pytest.mark.parametrize(("name", "prefix"), [("a.tar", ""), ("a.tar", "zoo"), ("a.tar.gz", "zoo"), ("a.tgz.gz", "")])
+def test_an_archive_gives_the_same_bytes_as_its_folder(tmp_path, zoo, text, name, prefix):
+    dataset = Folder.from_card(card(tmp_path, text))
+    from_folder = write_prepared(dataset, tmp_path / "from_folder", zoo)
+    from_archive = write_prepared(dataset, tmp_path / "from_archive", packed(zoo, tmp_path / name, prefix))
+    assert from_archive.identity == from_folder.identity
+    sample = index_shard(from_folder.path(from_folder.select("ink", "train")[0]))[0]
+    path = from_archive.path(from_archive.select("ink", "train")[0])
+    key_file = zoo / "ink_drawings" / (sample.key.replace("-", "/") + ".jpg")
+    assert path.read_bytes()[sample.offset : sample.offset + sample.size] == key_file.read_bytes()
+
+
+def test_linked_class_folders_are_followed(tmp_path, zoo):
+    (zoo / "Photos/cat").rename(tmp_path / "cats")
+    (zoo / "Photos/cat").symlink_to(tmp_path / "cats")
+    assert len(listing(Folder.from_card(card(tmp_path)), zoo)) == 18
+
+
+def test_what_a_mac_adds_to_an_archive_is_passed_over(tmp_path, zoo):
+    (zoo / "Photos/cat/._1.jpg").write_bytes(b"resource fork")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(zoo, "zoo")
+        archive.addfile(tarfile.TarInfo("._zoo"))
+    assert len(listing(Folder.from_card(card(tmp_path)), tmp_path / "a.tar")) == 18
+
+
+def test_a_changed_archive_is_read_anew(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path))
+    assert len(listing(dataset, packed(zoo, tmp_path / "a.tar"))) == 18
+    for index in range(8, 12):
+        (zoo / f"Photos/cat/{index}.jpg").write_bytes(picture(index))
+    assert len(listing(dataset, packed(zoo, tmp_path / "a.tar"))) == 21
+
+
+def hostile(path: Path, **fields: object) -> Path:
+    with tarfile.open(path, "w") as archive:
+        good = tarfile.TarInfo("Photos/cat/1.jpg")
+        good.size = len(picture(1))
+        archive.addfile(good, io.BytesIO(picture(1)))
+        bad = tarfile.TarInfo("Photos/cat/2.jpg")
+        for field, value in fields.items():
+            setattr(bad, field, value)
+        archive.addfile(bad)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "../evil.jpg"}, "../evil.jpg: its name leads outside the archive"),
+        ({"name": "Photos/cat/../../../evil.jpg"}, "its name leads outside"),
+        ({"name": "/etc/passwd"}, "/etc/passwd: its name leads outside"),
+        ({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "Photos/cat/2.jpg: is a link to /etc/passwd"),
+        ({"type": tarfile.LNKTYPE, "linkname": "Photos/cat/1.jpg"}, "is a link to Photos/cat/1.jpg"),
+        ({"type": tarfile.FIFOTYPE}, "is neither file nor folder"),
+        ({"type": tarfile.CHRTYPE}, "is neither file nor folder"),
+    ],
+)
+def test_unsafe_members_are_refused(tmp_path, fields, message):
+    path = hostile(tmp_path / "bad.tar", **fields)
+    with pytest.raises(DatasetError) as raised:
+        listing(Folder.from_card(card(tmp_path)), path)
+    assert f"{path}: refused, it has 1 unsafe members" in str(raised.value) and message in str(raised.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.tar", "zoo.yaml"], "nothing is extracted"
+
+
+def test_what_is_no_archive_is_named(tmp_path):
+    whole = packed(Path(__file__).parent, tmp_path / "whole.tar").read_bytes()
+    gz = packed(Path(__file__).parent, tmp_path / "whole.tar.gz").read_bytes()
+    bad = {"text.tar": b"hello " * 200, "cut.tar": whole[:1300], "photos.zip": b"PK\3\4" * 300}
+    bad |= {"cut.tar.gz": gz[:-500], "spoilt.tar.gz": gz[:200] + bytes(100) + gz[300:]}
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DatasetError, match=f"{name}: not a whole tar archive"):
+            listing(Folder.from_card(card(tmp_path)), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("title: Zoo", "titel: Zoo", 3, "unknown key 'titel', did you mean 'title'?"),
+        ("title: Zoo\n", "", 1, "title: Field required"),
+        ("kind: folder", "kind: zip", 1, "kind: Input should be 'folder'"),
+        ("name: zoo", "name: my zoo", 2, "name: 'my zoo' must consist of letters"),
+        ("revision: '1'", "revision: 1", 4, "revision: Input should be a valid string"),
+        ("{photo: Photos, ink: ink_drawings}", "[a, a]", 5, "domains: names repeat"),
+        ("{photo: Photos, ink: ink_drawings}", "[]", 5, "domains: must not be empty"),
+        ("ink: ink_drawings", "ink: Photos", 5, "domains: two names have the same folder"),
+        ("ink: ink_drawings", "ink: ../x", 5, "domains: '../x' is not the name of a folder"),
+        ("ink: ink_drawings", "in k: ink", 1, "'in k' must consist of letters"),
+        ("bee: bee", "bee: 3", 6, "classnames.bee: Input should be a valid string"),
+        ('["a {}.", "the {}."]', '["a photo."]', 7, "template 'a photo.' must contain {} exactly once"),
+        ('["a {}.", "the {}."]', "openai81", 7, "one of: openai80; got 'openai81'"),
+        ("test_fraction: 0.25", "test_fraction: 1.5", 8, "test_fraction: Input should be less than 1"),
+        ("test_fraction: 0.25\n", "", 1, "give either lists or test_fraction"),
+        ("test_fraction: 0.25\n", "test_fraction: 0.25\n" + LISTS, 1, "give either lists or test_fraction"),
+        (
+            "test_fraction: 0.25",
+            "lists:\n  train: a.txt\n  tset: b.txt",
+            10,
+            "unknown key 'lists.tset', did you mean 'test'?",
+        ),
+        ("source:", "counts: {wood: {train: 1}}\nsource:", 1, "counts name domain 'wood'; the domains are photo, ink"),
+        ("source:", "counts: {ink: {val: 1}}\nsource:", 9, "counts.ink.val"),
+        ("source: the zoo", "source: a\nsource: b", 10, "'source' occurs twice"),
+        ("title: Zoo", "title: [Zoo", 4, "not valid YAML"),
+        ("title: Zoo", "\ttitle: Zoo", 3, "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_a_card_is_named_with_its_line(tmp_path, old, new, line, message):
+    assert CARD.count(old) == 1
+    path = card(tmp_path, CARD.replace(old, new))
+    with pytest.raises(DatasetError) as raised:
+        datasets.load(path)
+    lines = str(raised.value).splitlines()
+    assert any(text.startswith(f"{path}:{line}: ") and message in text for text in lines), lines
+
+
+def test_all_mistakes_of_a_card_are_named_at_once(tmp_path):
+    path = card(tmp_path, CARD.replace("title: Zoo", "titel: Zoo").replace("0.25", "2").replace("openai", "x"))
+    with pytest.raises(DatasetError) as raised:
+        datasets.load(path)
+    assert len(str(raised.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "this file is empty"),
+        (b"# only\n", "this file is empty"),
+        (b"- a\n", "holds something else"),
+        (b"a: \xff", "UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_card_is_refused(tmp_path, data, message):
+    path = tmp_path / "card.yaml"
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match=message):
+        datasets.load(str(path))
+    with pytest.raises(DatasetError, match=r"card nowhere\.yaml does not exist"):
+        datasets.load("nowhere.yaml")
+
+
+def test_counts_of_a_card_are_checked(tmp_path, zoo):
+    dataset = Folder.from_card(card(tmp_path, CARD + "counts: {ink: {train: 18, test: 7}}\n"))
+    with pytest.raises(DatasetError, match="ink/test: expected 7 images, found 6"):
+        write_prepared(dataset, tmp_path / "out", zoo)
