@@ -1,0 +1,211 @@
+"""The record of a trial: its schema, atomic writing and validated reading. No ray, no torch.
+
+`results/trials/<id>/record.json` is written last of all a trial's files: that it is there and valid is what 'done' means.
+A record says what happened; it never says where the trial ran from, so folders of results can be moved and merged.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from orchestrator.spec import BenchmarkPlan, TrialSpec, trial_id
+from training.config import Frozen
+
+FailureClass = Literal["transient", "resource", "permanent", "dependency"]
+
+
+class Evaluation(Frozen):
+    """One predictor on one split of one domain."""
+
+    variant: str = Field(
+        "", description="'' for a trained model; 'alpha=0.5' and the like for one of several from one trial"
+    )
+    domain: str
+    split: Literal["val", "test"]
+    num_images: int = Field(gt=0)
+    num_correct: int = Field(ge=0)
+    accuracy: float = Field(ge=0, le=1, description="top-1, as a fraction")
+    nll: float = Field(ge=0, description="mean negative log-likelihood of the label, nats")
+
+
+class TracePoint(Frozen):
+    """The reference metrics of one evaluation during training, which selection chose from."""
+
+    step: int = Field(ge=0, description="optimiser steps done")
+    split: Literal["val", "test"]
+    accuracy: float = Field(ge=0, le=1)
+    nll: float = Field(ge=0)
+
+
+class ErrorInfo(Frozen):
+    """Why a trial failed."""
+
+    failure_class: FailureClass
+    type: str = Field(description="class of the exception")
+    message: str
+    traceback: str = ""
+
+
+class Environment(Frozen):
+    """What the trial ran on. Never part of its identity."""
+
+    python: str
+    packages: dict[str, str] = Field(description="version of each package that can change a number")
+    git_commit: str | None
+    git_dirty: bool | None
+    device: str = Field(description="'cpu' or the GPU's name")
+    num_workers: int = Field(ge=1)
+    num_threads: int = Field(
+        1, ge=1, description="CPU threads of a worker: on a CPU they decide the order of float sums"
+    )
+    platform: str
+
+
+class TrialRecord(Frozen):
+    """What a trial was and what came of it."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    spec: TrialSpec
+    status: Literal["completed", "failed"]
+    evaluations: tuple[Evaluation, ...] = ()
+    variants: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="variant -> what sets it apart, {'alpha': 0.5}"
+    )
+    selected_step: int | None = Field(None, description="optimiser steps of the weights that were kept")
+    trace: tuple[TracePoint, ...] = ()
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="wall seconds of each stage: load, train, evaluate, save, ..."
+    )
+    images_seen: int = Field(0, ge=0, description="training images, repeats counted")
+    peak_memory_bytes: int | None = Field(
+        None, ge=0, description="GPU: peak allocated; CPU: peak resident size of the process"
+    )
+    num_attempts: int = Field(1, ge=1, description="leases, the last one included")
+    environment: Environment | None = None
+    error: ErrorInfo | None = None
+    started_at: str = Field(description="UTC, ISO 8601")
+    finished_at: str = Field(description="UTC, ISO 8601")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.id != trial_id(self.spec):
+            raise ValueError(f"id {self.id} is not that of its spec, {trial_id(self.spec)}")
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError(f"status is {self.status!r} but error is {'missing' if self.error is None else 'given'}")
+        if self.status == "completed" and not self.evaluations:
+            raise ValueError("a completed trial has at least one evaluation")
+        return self
+
+
+@dataclass(frozen=True)
+class Results:
+    """The folder of results: who is where in it."""
+
+    root: Path
+
+    def trial(self, id: str) -> Path:
+        """Folder of a trial."""
+        return self.root / "trials" / id
+
+    def record(self, id: str) -> Path:
+        """The record of a trial, written last."""
+        return self.trial(id) / "record.json"
+
+    def plan(self, benchmark: str) -> Path:
+        """The plan a benchmark was last run with."""
+        return self.root / "plans" / f"{benchmark}.json"
+
+
+@dataclass
+class Loaded:
+    """All records of a folder, and the files that are no valid record, each with the reason."""
+
+    records: dict[str, TrialRecord] = field(default_factory=dict)
+    unreadable: dict[Path, str] = field(default_factory=dict)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace `path` by `text` so that a reader, or a crash at any moment, sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_record(results: Results, record: TrialRecord) -> Path:
+    """Write a record, last of a trial's files; returns its path."""
+    path = results.record(record.id)
+    write_atomic(path, record.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def read_record(path: Path) -> TrialRecord:
+    """Read and validate one record. Raises FileNotFoundError, or ValueError naming the file and what is wrong with it."""
+    try:
+        record = TrialRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
+    if path.parent.name != record.id:
+        raise ValueError(f"{path}: holds the record of {record.id}, not of the folder it lies in")
+    return record
+
+
+def load_records(results: Results) -> Loaded:
+    """Every record under `results`; what cannot be read is listed, never skipped in silence."""
+    loaded = Loaded()
+    for path in _record_files(results):
+        try:
+            record = read_record(path)
+        except ValueError as error:
+            loaded.unreadable[path] = str(error)
+        else:
+            loaded.records[record.id] = record
+    return loaded
+
+
+def _record_files(results: Results) -> Iterator[Path]:
+    yield from sorted((results.root / "trials").glob("*/record.json"))
+
+
+def write_plan(results: Results, plan: BenchmarkPlan) -> Path:
+    """Store the plan of a benchmark, so that a report can say which cells are missing."""
+    path = results.plan(plan.benchmark)
+    write_atomic(path, plan.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def load_plans(results: Results) -> list[BenchmarkPlan]:
+    """The plans of all benchmarks that were run into this folder, by name. Raises ValueError on an unreadable one."""
+    plans = []
+    for path in sorted((results.root / "plans").glob("*.json")):
+        try:
+            plans.append(BenchmarkPlan.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            raise ValueError(f"{path}: not a plan this version can read: {error.errors()[0]['msg']}") from None
+    return plans
