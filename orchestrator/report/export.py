@@ -1,0 +1,116 @@
+"""The board as Markdown (tables to read) and CSV (every raw value). Deterministic: the same records give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from orchestrator.aggregate import Board, Table
+from orchestrator.grid import Outcome
+from orchestrator.report.tables import columns, incomplete, no_baseline, seeds
+
+CSV_COLUMNS = (
+    "benchmark",
+    "dataset",
+    "model",
+    "source",
+    "method",
+    "label",
+    "of",
+    "variant",
+    "seed",
+    "domain",
+    "split",
+    "accuracy",
+    "nll",
+    "num_images",
+    "num_correct",
+    "selection",
+    "selected_step",
+    "trial_id",
+    "status",
+    "reason",
+)
+"""One row for each evaluation; a trial without a result has one row with its reason and no numbers."""
+
+
+def csv_text(board: Board) -> str:
+    """All evaluations of all planned trials with full precision; accuracy as a fraction, nll in nats."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for o in board.outcomes:
+        writer.writerows(_csv_rows(o))
+    return file.getvalue()
+
+
+def _csv_rows(o: Outcome) -> Iterator[list[object]]:
+    spec, trial, record = o.trial.spec, o.trial, o.record
+    source = "+".join(spec.data.sources)
+    head = [trial.benchmark, spec.data.name, trial.model, source, spec.method, trial.label, trial.of]
+    tail = [spec.selection, record.selected_step if record else None, trial.id, o.status, o.reason]
+    if o.status != "done" or record is None:
+        yield [*head, None, spec.seed, *[None] * 6, *tail]
+        return
+    for e in record.evaluations:
+        numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct]
+        yield [*head, e.variant, spec.seed, e.domain, e.split, *numbers, *tail]
+
+
+def markdown(board: Board) -> str:
+    """The tables in GitHub's Markdown, an empty cell where the grid is incomplete, with the reasons below."""
+    done = sum(o.status == "done" for o in board.outcomes)
+    lines = [
+        "# Leaderboard",
+        "",
+        f"{done} of {len(board.outcomes)} trials done. Mean ± standard deviation over seeds (ddof = 1).",
+    ]
+    if board.inferred:
+        lines.append("There is no plan in this folder: the grid is inferred from the records.")
+    for table in board.tables:
+        lines += ["", f"## {escape(heading(table))}", "", *_markdown_table(table)]
+    lines += _leftovers(board)
+    return "\n".join(lines) + "\n"
+
+
+def heading(table: Table) -> str:
+    """What a table is about: benchmark, model, reference domains."""
+    source = f"reference {' + '.join(table.sources)}" if table.sources else "nothing trained"
+    return f"{table.benchmark}, {table.model}, {source}"
+
+
+def _markdown_table(table: Table) -> list[str]:
+    shown = columns(table)
+    lines = [_line(["method", "seeds", *(column.full_title for column in shown)]), "|:--|--:|" + "--:|" * len(shown)]
+    for index, row in enumerate(table.rows):
+        lines.append(_line([row.name, seeds(row), *(column.cell(index).text for column in shown)]))
+    notes = [f"- {escape(name)}: {escape(why)}" for name, why in incomplete(table)]
+    if reason := no_baseline(table):
+        notes.append(f"- No differences to plain fine-tuning: {escape(reason)}")
+    return [*lines, *(["", *notes] if notes else [])]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(map(escape, cells)) + " |"
+
+
+def _leftovers(board: Board) -> list[str]:
+    lines = []
+    if board.unplanned:
+        lines.append(f"- {count(len(board.unplanned), 'record')} of trials that no current plan lists, not shown.")
+    lines += [f"- {escape(path)}: {escape(reason)}" for path, reason in board.unreadable.items()]
+    return ["", "## Records not used", "", *lines] if lines else []
+
+
+def count(number: int, noun: str) -> str:
+    """'1 record', '2 records'."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, one line, no cell border."""
+    text = re.sub(r"([\\`*\[\]|#~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

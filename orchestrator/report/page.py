@@ -1,0 +1,264 @@
+"""The board as one offline HTML file: tables that sort without scripts of ours, plotly figures, no outside request.
+
+Everything the page needs is inside it. A content security policy allows the three scripts written here, by their hash,
+and no connection; names from the manifest reach the page only through jinja's escaping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import itables.options
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from orchestrator.aggregate import Board, Table
+from orchestrator.grid import Outcome
+from orchestrator.records import TrialRecord
+from orchestrator.report import figures
+from orchestrator.report.export import count, heading
+from orchestrator.report.tables import columns, incomplete, mean_sd, no_baseline, percent, points, seeds
+from orchestrator.selection import describe
+
+HERE = Path(__file__).parent / "templates"
+SHOWN_OUTCOMES = 200
+"""Trials without a result that the page lists; all are in the CSV."""
+
+
+def html_text(board: Board) -> str:
+    """The page. The same records give the same bytes: its date is that of the newest record."""
+    scripts = [_script(get_plotlyjs()), _script((HERE / "page.js").read_text(encoding="utf-8"))]
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    return environment.get_template("page.html.j2").render(
+        title=_title(board),
+        policy=_policy(scripts),
+        scripts=[Markup(text) for text in scripts],  # noqa: S704 - files of plotly and ours, nothing from the manifest
+        tables_script=b64encode(_tables_bundle(".js")).decode(),
+        styles=Markup(_styles()),  # noqa: S704 - files of itables and ours
+        facts=list(_facts(board)),
+        sections=[_section(board, index) for index in range(len(board.plans))],
+        notes=list(_notes(board)),
+        trouble=_trouble(board),
+        num_trouble=sum(o.status != "done" for o in board.outcomes),
+        unplanned=len(board.unplanned),
+        unreadable=dict(board.unreadable),
+        commands=list(_commands(board)),
+        inferred=board.inferred,
+    )
+
+
+def _script(text: str) -> str:
+    # Browsers hash what the parser leaves, which has no carriage returns.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "</script" in text.lower():
+        raise ValueError("a script to embed contains '</script'")
+    return text
+
+
+def _policy(scripts: list[str]) -> str:
+    """Content security policy: the given inline scripts and what they make from data on the page, nothing from outside."""
+    hashes = " ".join(f"'sha256-{b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes} blob:; style-src 'unsafe-inline'; img-src data: blob:; "
+        "font-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _tables_bundle(suffix: str) -> bytes:
+    """DataTables as the itables wheel ships it."""
+    return Path(itables.options.dt_bundle).with_suffix(suffix).read_bytes()
+
+
+def _styles() -> str:
+    return _tables_bundle(".css").decode() + (HERE / "style.css").read_text(encoding="utf-8")
+
+
+def _title(board: Board) -> str:
+    names = ", ".join(plan.benchmark for plan in board.plans[:3])
+    return f"Leaderboard: {names}" + (", ..." if len(board.plans) > 3 else "")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One entry of the header strip."""
+
+    name: str
+    value: str
+    detail: str = ""
+    bad: bool = False
+
+
+def _facts(board: Board) -> Iterator[Fact]:
+    tally = Counter(o.status for o in board.outcomes)
+    records = {o.record.id: o.record for o in board.outcomes if o.record is not None}
+    holes = ", ".join(f"{tally[status]} {status}" for status in ("failed", "missing") if tally[status])
+    yield Fact(
+        "Trials done", f"{tally['done']} of {len(board.outcomes)}", holes or "none failed, none missing", bool(holes)
+    )
+    rules = sorted({o.trial.spec.selection for o in board.outcomes if o.trial.spec.selection is not None})
+    for rule in rules:
+        text, optimistic = describe(rule)
+        warning = "; selects on the split that is reported" if optimistic else ""
+        yield Fact("Weights chosen by", rule, text + warning, optimistic)
+    yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
+    identities = {(o.trial.spec.data.name, o.trial.spec.data.identity) for o in board.outcomes}
+    for dataset, identity in sorted(identities):
+        yield Fact("Data", dataset, f"content {identity[:12]}")
+    yield from _provenance(list(records.values()))
+
+
+def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
+    if not records:
+        return
+    environments = [r.environment for r in records if r.environment is not None]
+    commits = Counter((e.git_commit or "unknown")[:12] + ("+changes" if e.git_dirty else "") for e in environments)
+    changed = any(e.git_dirty or not e.git_commit for e in environments) or len(commits) > 1
+    versions = "" if len(commits) < 2 else f"records of {len(commits)} versions of the code"
+    yield Fact("Code", ", ".join(sorted(commits)) or "unknown", versions or "git commit of every record", changed)
+    train = sum(r.seconds.get("train", 0.0) for r in records)
+    devices = ", ".join(sorted({e.device for e in environments})) or "device unknown"
+    total = duration(sum(sum(r.seconds.values()) for r in records))
+    yield Fact("Training time", duration(train), f"{total} with loading and evaluation; {devices}")
+    newest = max(r.finished_at for r in records)
+    yield Fact("Made from", count(len(records), "record"), f"newest {newest[:16].replace('T', ' ')} UTC")
+
+
+def duration(seconds: float) -> str:
+    """Wall seconds for people: '48 s', '12 min 30 s', '3 h 20 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min"
+
+
+def _section(board: Board, index: int) -> dict[str, Any]:
+    plan = board.plans[index]
+    tables = [(number, t) for number, t in enumerate(board.tables) if t.benchmark == plan.benchmark]
+    return {
+        "id": f"benchmark-{index}",
+        "benchmark": plan.benchmark,
+        "dataset": plan.dataset_title,
+        "description": plan.description,
+        "tables": [_table(number, table) for number, table in tables],
+    }
+
+
+def _table(number: int, table: Table) -> dict[str, Any]:
+    shown = columns(table)
+    groups: list[list[Any]] = []
+    for column in shown:
+        if groups and groups[-1][0] == column.group:
+            groups[-1][1] += 1
+        else:
+            groups.append([column.group, 1])
+    return {
+        "id": f"table-{number}",
+        "heading": heading(table),
+        "model": table.model,
+        "sources": table.sources,
+        "summary": _summary(table),
+        "groups": groups,
+        "columns": shown,
+        "first_of_group": [i == 0 or shown[i - 1].group != column.group for i, column in enumerate(shown)],
+        "rows": [
+            {"row": row, "order": index, "seeds": seeds(row), "cells": [c.cell(index) for c in shown]}
+            for index, row in enumerate(table.rows)
+        ],
+        "incomplete": list(incomplete(table)),
+        "no_baseline": no_baseline(table),
+        "figures": _figures(table),
+    }
+
+
+def _figures(table: Table) -> list[dict[str, Any]]:
+    if not table.sources or not table.shifted:
+        return []
+    over = " + ".join(table.sources)
+    shown = [
+        {
+            "name": "scatter",
+            "title": f"What a gain on {over} costs elsewhere",
+            "caption": "One point for each row, mean over its seeds with s.d. both ways; small dots are single seeds. "
+            "The star is the zero-shot model, lines are interpolations between it and a fine-tuned model. "
+            "Up is more robust, right is better on the reference domain.",
+            "json": figures.scatter(table),
+        }
+    ]
+    if table.zero_shot is not None and len(table.rows) > 1:
+        shown.append(
+            {
+                "name": "domains",
+                "title": "Gained and lost on each domain",
+                "caption": "Difference to the zero-shot model in percentage points. Click a name to show or hide it.",
+                "json": figures.by_domain(table),
+            }
+        )
+    return shown
+
+
+def _summary(table: Table) -> str:
+    """One sentence: what plain fine-tuning did to the zero-shot model."""
+    if table.baseline is None or table.zero_shot is None:
+        return ""
+    versus = table.to_zero_shot[table.rows.index(table.baseline)]
+    if versus.reference.mean is None or versus.shift.mean is None:
+        return ""
+    reference, shift = (mean_sd(series, points, percent) for series in (versus.reference, versus.shift))
+    over = " + ".join(table.sources)
+    return (
+        f"Against {table.zero_shot.name}, {table.baseline.name} is at {reference} points on {over} "
+        f"and at {shift} points on the mean of the shifted domains."
+    )
+
+
+def _notes(board: Board) -> Iterator[str]:
+    if board.inferred:
+        yield (
+            "There is no plan in this folder, so the grid is inferred from the records: a trial that left no record "
+            "cannot be shown as missing."
+        )
+    if board.unplanned:
+        yield f"{count(len(board.unplanned), 'record')} belong to no current plan and are not shown."
+    if board.unreadable:
+        yield f"{count(len(board.unreadable), 'record file')} cannot be read, listed below."
+
+
+def _trouble(board: Board) -> list[dict[str, Any]]:
+    """Trials without a result; failed ones first."""
+    holes = sorted((o for o in board.outcomes if o.status != "done"), key=lambda o: o.status != "failed")
+    return [_hole(o) for o in holes[:SHOWN_OUTCOMES]]
+
+
+def _hole(o: Outcome) -> dict[str, Any]:
+    trial = o.trial
+    return {
+        "status": o.status,
+        "name": trial.label + (f" of {trial.of}" if trial.of else ""),
+        "where": ", ".join([trial.benchmark, trial.model, " + ".join(trial.spec.data.sources) or "no source"]),
+        "seed": trial.spec.seed,
+        "reason": o.reason,
+        "attempts": o.record.num_attempts if o.record else 0,
+        "id": trial.id,
+    }
+
+
+def _commands(board: Board) -> Iterator[tuple[str, str]]:
+    """What makes the page again: from nothing, and from the records."""
+    if not board.inferred:
+        for manifest in sorted({Path(plan.manifest).name for plan in board.plans}):
+            names = [plan.benchmark for plan in board.plans if Path(plan.manifest).name == manifest]
+            yield "Run what is missing", shlex.join(["python", "-m", "orchestrator", "run", manifest, *names])
+    yield "Make this page from the records", "python -m orchestrator report RESULTS"
