@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.config import Frozen
 from training.model import ImageClassifier
-from training.types import Batch, Losses, Phase, Predictor, RawBatch, StateDict, Task
+from training.types import Batch, Losses, Phase, Predictor, StateDict, Task
 
 
 class NoSettings(Frozen):
@@ -82,8 +82,11 @@ class PostHocInputs:
     """trial id -> weights, in the manifest's order"""
     build: Callable[[StateDict], ImageClassifier]
     """a classifier in eval mode on the device, with a copy of these weights"""
-    val: Callable[[], Iterable[RawBatch]]
-    """a pass over the reference domain's validation images"""
+    val: Callable[[int], Iterable[Batch]]
+    """a pass over the reference domain's validation images in batches of a size: all of them, alike on every worker"""
+    score: Callable[[Predictor], tuple[float, float]]
+    """(accuracy, NLL) of a predictor on the validation images, the work shared by all workers"""
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ from training.fit import Fit, FitResult
 from training.model import ImageClassifier, PretrainedClip, load_clip, load_state, state_dict
 from training.runtime import Runtime
 from training.timing import Stopwatch
-from training.types import Predictor, StateDict, Task
+from training.types import Batch, Predictor, StateDict, Task
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +225,8 @@ class _Bench:
             text=self.text,
             num_steps=num_steps,
             seed=seed,
+            images=lambda split: map(self.normalise, self.stream(self.train if split == "train" else self.val)),
+            runtime=self.runtime,
             label_smoothing=label_smoothing,
         )
 
@@ -239,7 +241,13 @@ class _Bench:
             threads=self.runtime.threads,
         )
 
-    def score(self, split: str, model: ImageClassifier) -> tuple[float, float]:
+    def val_batches(self, batch_size: int) -> Iterator[Batch]:
+        """All validation images, whichever worker asks."""
+        transform = EvalTransform(self.spec.preprocessing, self.clip.image_size)
+        stream = EvalStream(samples=self.val, transform=transform, batch_size=batch_size, threads=self.runtime.threads)
+        return map(self.normalise, stream)
+
+    def score(self, split: str, model: Predictor) -> tuple[float, float]:
         """(accuracy, NLL) on the reference domains' 'val' or 'test' images."""
         chosen = self.val
         if split == "test":
@@ -274,7 +282,9 @@ class _Bench:
             zero_shot=state_dict(self.zero_shot()),
             finetuned=finetuned,
             build=lambda state: load_state(self.zero_shot(), state),
-            val=lambda: self.stream(self.val),
+            val=self.val_batches,
+            score=partial(self.score, "val"),
+            seed=spec.seed,
         )
 
 

@@ -9,7 +9,7 @@ import torch
 
 import methods
 from datasets.shards import Prepared
-from datasets.stream import EvalStream, TrainStream, hold_out, samples
+from datasets.stream import EvalStream, Sample, TrainStream, hold_out, samples
 from datasets.transforms import EvalTransform, TrainTransform
 from methods.base import Method
 from training.config import Recipe, SelectionRule
@@ -17,7 +17,7 @@ from training.evaluate import Normalise, evaluate
 from training.fit import Fit, FitResult
 from training.model import ImageClassifier, PretrainedClip
 from training.runtime import Runtime
-from training.types import Task
+from training.types import Predictor, Task
 
 RECIPE = Recipe(lr=1e-3, num_steps=12, global_batch_size=8, eval_every=4, crop_scale=(0.5, 1.0))
 
@@ -42,16 +42,19 @@ class Bench:
         """A fresh zero-shot classifier."""
         return self.clip.classifier(self.head, torch.device("cpu"))
 
-    def score(self, model: ImageClassifier) -> tuple[float, float]:
+    def score(self, model: Predictor) -> tuple[float, float]:
         """(accuracy, NLL) on the validation images."""
-        stream = EvalStream(
-            samples=self.val,
+        outcome = evaluate({"": model}, self.pass_over(self.val), self.normalise, self.runtime)[""]
+        return outcome.accuracy, outcome.nll
+
+    def pass_over(self, chosen: list[Sample]) -> EvalStream:
+        """One evaluation pass; this worker's part of it."""
+        return EvalStream(
+            samples=chosen,
             transform=EvalTransform("lipsum", 32),
             rank=self.runtime.rank,
             world_size=self.runtime.world_size,
         )
-        outcome = evaluate({"": model}, stream, self.normalise, self.runtime)[""]
-        return outcome.accuracy, outcome.nll
 
     def fit(
         self, method: Method, folder: Path, recipe: Recipe = RECIPE, selection: SelectionRule = "last", seed: int = 0
@@ -67,6 +70,8 @@ class Bench:
                 text=self.clip.text,
                 num_steps=recipe.num_steps,
                 seed=seed,
+                images=lambda split: map(self.normalise, self.pass_over(self.train if split == "train" else self.val)),
+                runtime=self.runtime,
                 label_smoothing=recipe.label_smoothing,
             ),
             stream=TrainStream(

@@ -123,12 +123,14 @@ class Fit:
         for phase, (first, last) in zip(self.phases, bounds, strict=True):
             if self.step < last:
                 self._run_phase(phase, first, last, saved if saved and self.step > first else None)
+        if not self.phases:  # `setup` has done it all, without a step: a linear probe
+            self._evaluate()
         chosen = self._chosen()
         return FitResult(
             weights=self.best,
             selected_step=chosen.step,
             trace=tuple(self.trace),
-            images_seen=self.recipe.num_steps * self.recipe.global_batch_size,
+            images_seen=self.step * self.recipe.global_batch_size,
         )
 
     def _run_phase(self, phase: Phase, first: int, last: int, saved: dict[str, Tensor] | None) -> None:
@@ -140,14 +142,14 @@ class Fit:
         objective = self.runtime.wrap(_Objective(self.method, self.model))
         saved_at = time.monotonic()
         self.model.train()
-        self._progress = _Progress(self)
+        progress = _Progress(self)
         for raw in self.stream.batches(self.step, last):
             with self.stopwatch.stage("train"):
                 schedule.set(self.step - first)
                 losses = self._train_step(objective, parameters, optimizer, raw)
                 self.step += 1
                 self.method.after_step(self.model, self.step)
-            self._progress.update(losses, schedule.lr)
+            progress.update(losses, schedule.lr)
             evaluated = self.step % self.recipe.eval_every == 0 or self.step == self.recipe.num_steps
             if evaluated:
                 self._evaluate()
@@ -181,7 +183,8 @@ class Fit:
         if self._chosen() is self.trace[-1]:
             self.best = state_dict(exported)
         self.model.train(was_training)
-        self._progress.evaluated(self.trace[-1])
+        score = self.trace[-1]
+        self.write_metrics({"step": score.step, "reference_accuracy": score.accuracy, "reference_nll": score.nll})
 
     def _chosen(self) -> Score:
         """The last score, or the one of highest accuracy; the earliest of equals."""
@@ -300,13 +303,6 @@ class _Progress:
                 }
             )
             self.reported = now
-
-    def evaluated(self, score: Score) -> None:
-        self.fit.write_metrics({"step": score.step, "reference_accuracy": score.accuracy, "reference_nll": score.nll})
-        if self.fit.runtime.is_main:
-            self.fit.runtime.report(
-                {"step": score.step, "num_steps": self.fit.recipe.num_steps, "reference_accuracy": score.accuracy}
-            )
 
 
 def _prefixed(prefix: str, tensors: Any) -> dict[str, Tensor]:

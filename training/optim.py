@@ -17,9 +17,10 @@ class PhaseError(ValueError):
 
 
 def check_phases(phases: list[Phase], model: nn.Module) -> None:
-    """Raise PhaseError unless shares add up to 1 and every trained name is a parameter of the model."""
-    if not math.isclose(sum(phase.share for phase in phases), 1.0, abs_tol=1e-9) or any(p.share <= 0 for p in phases):
-        raise PhaseError(f"shares of the phases must be positive and add up to 1, got {[p.share for p in phases]}")
+    """Raise PhaseError unless shares add up to 1 and every trained name is a parameter of the model. No phase is fine."""
+    shares = [phase.share for phase in phases]
+    if phases and (min(shares) <= 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-9)):
+        raise PhaseError(f"shares of the phases must be positive and add up to 1, got {shares}")
     names = {name for name, _ in model.named_parameters()}
     for phase in phases:
         if not phase.trained:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -54,6 +55,16 @@ class Runtime:
         gathered = [torch.empty_like(padded) for _ in range(self.world_size)]
         dist.all_gather(gathered, padded)
         return torch.cat([part[: int(size.item())] for part, size in zip(gathered, sizes, strict=True)])
+
+    def gather_with_gradient(self, tensor: Tensor) -> Tensor:
+        """Concatenate tensors of equal shapes over the workers along the first axis; gradients flow back to each part.
+
+        Use it where a loss couples all images of the global batch (contrastive losses). DistributedDataParallel divides
+        the summed gradients by the number of workers, so a loss that every worker computes whole keeps its scale.
+        """
+        if self.world_size == 1:
+            return tensor
+        return torch.cat(tuple(all_gather(tensor)))  # type: ignore[no-untyped-call]
 
     def broadcast(self, value: float) -> float:
         """Rank 0's `value` on every worker, for decisions that all must take alike."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
+
+from training.runtime import Runtime
 
 if TYPE_CHECKING:
     from training.model import TextEncoder
@@ -68,6 +70,10 @@ class Task:
     """the frozen pre-trained text tower, on the device"""
     num_steps: int
     seed: int
+    images: Callable[[Literal["train", "val"]], Iterable[Batch]]
+    """one pass over the reference images without augmentation, on the device; this worker's part of them, in order"""
+    runtime: Runtime = field(default_factory=Runtime)
+    """for what needs all workers' values: `all_gather`, `gather_with_gradient`"""
     label_smoothing: float = 0.0
 
 

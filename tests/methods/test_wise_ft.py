@@ -54,7 +54,8 @@ def test_it_derives_one_predictor_for_each_alpha(tiny_clip: PretrainedClip, blob
         zero_shot=state_dict(bench.model()),
         finetuned={"ft": tuned},
         build=lambda state: load_state(bench.model(), state),
-        val=list,
+        val=lambda batch_size: [],
+        score=bench.score,
     )
     variants = {v.name: v for v in method.derive(inputs)}
     assert list(variants) == ["alpha=0", "alpha=0.5", "alpha=1"]
