@@ -1,0 +1,235 @@
+"""The command line: `python -m orchestrator COMMAND`.
+
+Exit codes: 0 all is done, 1 a trial failed, 2 the input is wrong (nothing was started), 130 interrupted. What takes
+seconds to import is imported by the command that needs it, so that help and `schema` are quick.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from orchestrator.bad_input import BadInputError, bad_input
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from orchestrator.manifest import Manifest
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Did fine-tuning keep the robustness of a CLIP model? Plans, runs and reports benchmarks of fine-tuning methods.",
+    epilog="Start with: python -m orchestrator plan; then: python -m orchestrator run. A command's own help: COMMAND --help.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+ManifestArgument = Annotated[Path, typer.Argument(help="The file of benchmarks.", metavar="[MANIFEST]")]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Benchmarks in it; default: those under run:", metavar="[BENCHMARK]...")
+]
+ResultsOption = Annotated[str | None, typer.Option("--results", help="Folder of results, instead of the manifest's.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="Folder of prepared datasets, instead of the manifest's.")
+]
+DEFAULT_MANIFEST = Path("benchmarks.yaml")
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn wrong input and Ctrl-C into lines on stderr and exit codes; everything else is a bug and keeps its traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: run the same command again to continue", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BadInputError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def _console() -> Console:
+    from orchestrator.plan_view import make_console
+
+    return make_console()
+
+
+def _load(path: Path, results: str | None, data: str | None) -> Manifest:
+    """The manifest with the folders of the command line; prints what it has to say about them."""
+    from orchestrator.manifest import ManifestError, load_manifest
+
+    if not path.exists() and path.suffix == "" and DEFAULT_MANIFEST.exists():
+        raise BadInputError([f"{path}: no such file; for a benchmark of that name: {DEFAULT_MANIFEST} {path}"])
+    with bad_input(ManifestError):
+        manifest = load_manifest(path).at(results, data)
+    for note in manifest.notes:
+        typer.echo(note)
+    return manifest
+
+
+@app.command(epilog="Examples: plan; plan benchmarks.yaml domainnet --trials")
+def plan(
+    manifest: ManifestArgument = DEFAULT_MANIFEST,
+    benchmarks: Names = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    trials: Annotated[bool, typer.Option("--trials", help="List the id of every trial and what it builds on.")] = False,
+) -> None:
+    """Show what `run` would run, what is done of it, and how much work it is. Writes nothing."""
+    with exit_codes():
+        loaded = _load(manifest, results, data)
+        from orchestrator.manifest import ManifestError
+        from orchestrator.plan import image_counts, make_plans, statuses, unprepared
+        from orchestrator.plan_view import counted, print_plan, print_unprepared, say
+        from orchestrator.records import Results
+
+        with bad_input(ManifestError):
+            plans = make_plans(loaded, benchmarks)
+            missing = unprepared(loaded, benchmarks)
+        status = statuses(plans, Results(loaded.results))
+        console = _console()
+        for made in plans:
+            print_plan(console, made, status, image_counts(loaded, made.benchmark), trials)
+        if len(plans) > 1:
+            say(console, f"together, shared trials counted once: {counted(list(status), status)}")
+        print_unprepared(console, missing)
+
+
+@app.command(
+    epilog="Examples: run; run benchmarks.yaml pacs; run benchmarks.yaml domainnet --gpus-per-trial 0.25. "
+    "Running again continues: what is done is not run again. In a job submitted to Ray with a working directory, "
+    "relative folders of results and data are taken from $ROBUST_FT_BENCH_HOME (default: ~/robust-ft-bench)."
+)
+def run(
+    manifest: ManifestArgument = DEFAULT_MANIFEST,
+    benchmarks: Names = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trials at the same time; default: what the machines allow.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of a trial; a fraction shares a GPU between trials.")
+    ] = None,
+    workers_per_trial: Annotated[
+        int | None, typer.Option(min=1, help="Data-parallel workers of a trial; default: 1.")
+    ] = None,
+    cpus_per_trial: Annotated[int | None, typer.Option(min=1, help="CPU threads of a trial.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed/--skip-failed", help="Run trials again that failed before, or leave them.")
+    ] = True,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Make the leaderboard at the end.")] = True,
+) -> None:
+    """Run the trials that are not done yet and make the leaderboard."""
+    with exit_codes():
+        loaded = _load(manifest, results, data)
+        from orchestrator.run import Flags, run_benchmarks
+
+        flags = Flags(slots, gpus_per_trial, workers_per_trial, cpus_per_trial, retry_failed, report)
+        all_done = run_benchmarks(loaded, benchmarks, flags, _console())
+    raise typer.Exit(0 if all_done else EXIT_FAILED)
+
+
+@app.command()
+def status(
+    manifest: ManifestArgument = DEFAULT_MANIFEST,
+    benchmarks: Names = None,
+    results: ResultsOption = None,
+    data: DataOption = None,
+) -> None:
+    """Say what is done, failed (and why) and missing."""
+    with exit_codes():
+        loaded = _load(manifest, results, data)
+        from orchestrator.manifest import ManifestError
+        from orchestrator.plan import make_plans, statuses
+        from orchestrator.plan_view import print_status, say
+        from orchestrator.records import Results
+
+        folder = Results(loaded.results)
+        with bad_input(ManifestError):
+            plans = make_plans(loaded, benchmarks)
+        found = statuses(plans, folder)
+        console = _console()
+        for made in plans:
+            print_status(console, made, found, folder)
+        say(console, f"records and logs: {folder.root / 'trials'}")
+
+
+@app.command(epilog="Example: report results")
+def report(results: Annotated[Path, typer.Argument(help="Folder that `run` wrote.", metavar="RESULTS")]) -> None:
+    """Make the leaderboard again from the records alone; works on any machine, without a manifest."""
+    with exit_codes():
+        from orchestrator.report import build_report
+
+        with bad_input(FileNotFoundError, NotADirectoryError, ValueError):
+            for path in build_report(results):
+                typer.echo(str(path))
+
+
+@app.command(epilog="Examples: prepare demo; prepare pacs --from pacs.tar; prepare my_dataset.yaml --from /data/photos")
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset, or the path of a YAML card.", metavar="DATASET")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder or archive with the files as published.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for the shards; default: data/<name of the dataset>.")
+    ] = None,
+    short_side: Annotated[
+        int | None, typer.Option(min=16, help="Reduce larger images to this many pixels on the short side.")
+    ] = None,
+) -> None:
+    """Turn the files of a dataset into shards; prepared before: verify them."""
+    with exit_codes():
+        import datasets
+        from orchestrator.paths import lasting
+        from orchestrator.prepare import prepare as prepare_dataset
+
+        with bad_input(datasets.DatasetError, FileNotFoundError, NotADirectoryError, PermissionError):
+            name = datasets.load(Path(dataset) if datasets.is_card_path(dataset) else dataset).info.name
+            folder = lasting(str(to) if to else f"data/{name}", Path.cwd())[0]
+            prepare_dataset(dataset, source, folder, short_side)
+
+
+@app.command("list", epilog="Examples: list methods; list methods --plugins my_methods; list datasets; list models")
+def list_(
+    what: Annotated[Literal["methods", "datasets", "models"], typer.Argument(help="What to list.")],
+    plugins: Annotated[
+        list[Path] | None, typer.Option(help="Folder with methods of your own; may be repeated.")
+    ] = None,
+) -> None:
+    """List what a manifest can name: methods with their settings, datasets, or open_clip models with published weights."""
+    with exit_codes():
+        import datasets
+        import methods
+        from orchestrator import catalog
+
+        with bad_input(methods.MethodError, datasets.DatasetError):
+            match what:
+                case "methods":
+                    lines = catalog.methods_lines(plugins or ())
+                case "datasets":
+                    lines = catalog.datasets_lines()
+                case "models":
+                    lines = catalog.models_lines()
+            for line in lines:
+                typer.echo(line)
+
+
+@app.command(epilog="Example: schema > manifest.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the manifest, for completion and checks in an editor."""
+    from orchestrator.manifest_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,133 @@
+"""Plans, estimates and statuses as tables and lines for a terminal or a log."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.plan import Estimate, Status, Unprepared, estimate
+from orchestrator.records import Results, read_record
+from orchestrator.spec import BenchmarkPlan, PlannedTrial
+
+_STYLES: dict[Status, str] = {"done": "green", "missing": "yellow", "failed": "red"}
+
+
+def make_console(stderr: bool = False) -> Console:
+    """A console that keeps tables readable where there is no terminal to fit them to."""
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    return console
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: no markup, no wrapping."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def counted(ids: Sequence[str], status: Mapping[str, Status]) -> str:
+    """`13 trials: 3 done, 10 to run`, failed ones named when there are any."""
+    unique = list(dict.fromkeys(ids))
+    counts = Counter(status[id] for id in unique)
+    failed = f" ({counts['failed']} of them failed before)" if counts["failed"] else ""
+    return f"{_many(len(unique), 'trial')}: {counts['done']} done, {len(unique) - counts['done']} to run{failed}"
+
+
+def print_plan(
+    console: Console,
+    plan: BenchmarkPlan,
+    status: Mapping[str, Status],
+    counts: Mapping[str, Mapping[str, int]],
+    list_trials: bool,
+) -> None:
+    """A table with a row for each method, model and source, then sizes and, if asked for, every trial."""
+    say(console, f"{plan.benchmark}: {plan.dataset_title}, domains {', '.join(plan.domains)}")
+    if plan.description:
+        say(console, f"  {plan.description}")
+    console.print(_table(plan, status))
+    say(console, f"  {counted([t.id for t in plan.trials], status)}")
+    every = _sum(estimate(t, counts) for t in plan.trials)
+    left = _sum(estimate(t, counts) for t in plan.trials if status[t.id] != "done")
+    say(console, f"  all trials: {_sizes(every)}")
+    say(console, f"  to run:     {_sizes(left)}")
+    if list_trials:
+        for trial in plan.trials:
+            builds = f"  <- {', '.join(trial.spec.inputs)}" if trial.spec.inputs else ""
+            say(console, f"  {status[trial.id]:<8}{trial.id}{builds}")
+    say(console, "")
+
+
+def _table(plan: BenchmarkPlan, status: Mapping[str, Status]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
+    for name in ("  method", "builds on", "model", "source", "seeds"):
+        table.add_column(name, overflow="fold")
+    for name in ("trials", *_STYLES):
+        table.add_column(name, justify="right")
+    for (label, of, model, source), trials in _rows(plan):
+        by = {s: [t for t in trials if status[t.id] == s] for s in _STYLES}
+        seeds = "-" if trials[0].kind == "reference" else _spans(sorted({t.spec.seed for t in trials}))
+        if trials[0].kind == "post_hoc" and len(trials[0].spec.inputs) > 1:
+            seeds = f"{len(trials[0].spec.inputs)} together"
+        cells = [f"  {label}", of or "-", model, source, seeds, str(len(trials))]
+        numbers = [Text(str(len(by[s])) if by[s] else "-", _STYLES[s] if by[s] else "dim") for s in _STYLES]
+        table.add_row(*map(Text, cells), *numbers)
+    return table
+
+
+def _rows(plan: BenchmarkPlan) -> Iterator[tuple[tuple[str, str | None, str, str], list[PlannedTrial]]]:
+    groups: dict[tuple[str, str | None, str, str], list[PlannedTrial]] = {}
+    for trial in plan.trials:
+        source = "+".join(trial.spec.data.sources) or "-"
+        groups.setdefault((trial.label, trial.of, trial.model, source), []).append(trial)
+    yield from groups.items()
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """`0-2, 5` for 0, 1, 2, 5."""
+    spans = []
+    for _, group in itertools.groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        values = [number for _, number in group]
+        spans.append(str(values[0]) if len(values) == 1 else f"{values[0]}-{values[-1]}")
+    return ", ".join(spans)
+
+
+def _sizes(total: Estimate) -> str:
+    return (
+        f"{total.num_steps:,} steps, {total.training_images:,} training images, "
+        f"{total.evaluation_images:,} evaluation images"
+    )
+
+
+def _sum(estimates: Iterator[Estimate]) -> Estimate:
+    return sum(estimates, Estimate())
+
+
+def print_unprepared(console: Console, missing: Sequence[Unprepared]) -> None:
+    """What is not on this machine and what to do about it."""
+    for item in missing:
+        say(console, f"unprepared: {item.what}; {'`run` makes it' if item.generated else item.todo}")
+
+
+def print_status(console: Console, plan: BenchmarkPlan, status: Mapping[str, Status], results: Results) -> None:
+    """Counts of a benchmark, and each failed trial with its reason and its log."""
+    counts = Counter(status[trial.id] for trial in plan.trials)
+    words = ", ".join(f"{counts[s]} {s}" for s in ("done", "failed", "missing"))
+    say(console, f"{plan.benchmark}: {_many(len(plan.trials), 'trial')}: {words}")
+    for trial in plan.trials:
+        if status[trial.id] != "failed":
+            continue
+        error = read_record(results.record(trial.id)).error
+        reason = (
+            f"{error.failure_class}: {error.type}: {' '.join(error.message.split())}" if error else "no reason given"
+        )
+        say(console, f"  failed {trial.id}: {reason}")
+        say(console, f"         log: {results.trial(trial.id) / 'log.txt'}")
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
