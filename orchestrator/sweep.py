@@ -1,0 +1,295 @@
+"""Runs plans: every trial that is not recorded becomes a thin Ray Tune trial that a warm slot of the pool works off.
+
+Resuming is not Tune's affair but the records': a plan minus what is done is what to run, so the same command again
+continues a sweep that was stopped or killed, and a changed manifest adds to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from orchestrator.records import Results, TrialRecord, read_record, write_record
+from orchestrator.spec import BenchmarkPlan, PlannedTrial
+
+if TYPE_CHECKING:
+    from orchestrator.pool import Pool
+    from orchestrator.progress import Progress
+
+ENTRY = "orchestrator.trial:run_trial"
+
+MAX_TRIALS_A_TUNER = 2000
+"""Tune writes the state of all its trials, 14 kB each, every ten seconds."""
+
+
+class SweepError(RuntimeError):
+    """The sweep cannot run; the message says why and what to do. Trials that were done stay done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOptions:
+    """How to run, never what: nothing here changes a result."""
+
+    slots: int | None = None
+    """trials at a time; None: what the machines allow"""
+    gpus_per_trial: float | None = None
+    """a share of one GPU or whole GPUs; None: one for each worker where there are GPUs"""
+    workers_per_trial: int = 1
+    cpus_per_trial: int | None = None
+    retry_failed: bool = True
+    """run trials again whose record says that they failed"""
+    max_attempts: int = 3
+    """workers a trial may cost before it is recorded as failed"""
+    recycle_after: int | None = None
+    """trials after which a slot gets fresh processes; None: never"""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSummary:
+    """What came of a sweep. `failed` counts every trial of the plans that is recorded as failed at its end."""
+
+    done_before: int
+    completed: int
+    failed: int
+    seconds: float
+
+
+def run_sweep(
+    plans: Sequence[BenchmarkPlan],
+    results: Results,
+    options: SweepOptions,
+    *,
+    entry: str = ENTRY,
+    console: Console | None = None,
+) -> SweepSummary:
+    """Run all trials of `plans` that are not done, each once even if several plans name it.
+
+    A failed trial is recorded with its reason and fails the trials that need it; the others go on. Raises SweepError
+    if nothing can run at all, and KeyboardInterrupt, with everything closed, on Ctrl-C or SIGTERM. `entry` names the
+    function that runs a trial on the workers, as 'module:function'.
+    """
+    began = time.monotonic()
+    console = console or Console()
+    planned = {trial.id: trial for plan in plans for trial in plan.trials}
+    ended = _recorded(planned, results, options.retry_failed)
+    trials = [trial for id, trial in planned.items() if id not in ended]
+    done_before = sum(ended.get(id, "") is None for id in planned)
+    if trials:
+        with _only_sweep(results) as storage:
+            _run(trials, ended, results, options, storage, entry, console)
+    completed = sum(ended.get(id, "") is None for id in planned) - done_before
+    return SweepSummary(done_before, completed, len(planned) - done_before - completed, time.monotonic() - began)
+
+
+def _recorded(planned: Mapping[str, PlannedTrial], results: Results, retry_failed: bool) -> dict[str, str | None]:
+    """Trials that are over, and inputs from other plans: id -> None if done, else why it failed."""
+    ended: dict[str, str | None] = {}
+    for id in planned.keys() | {id for trial in planned.values() for id in trial.spec.inputs}:
+        record = _record(results, id)
+        if record and record.status == "completed":
+            ended[id] = None
+        elif record and record.error and (not retry_failed or id not in planned):
+            ended[id] = f"{record.error.failure_class}: {record.error.message}"
+    return ended
+
+
+def _record(results: Results, id: str) -> TrialRecord | None:
+    """A record, None if there is none that can be read: such a trial is run again."""
+    try:
+        return read_record(results.record(id))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _only_sweep(results: Results) -> Iterator[Path]:
+    """The folder for Ray's own files, under a lock: two sweeps into the same results would run the same trials.
+
+    The lock dies with this process, however it ends; what a killed sweep left behind is removed by the next.
+    """
+    base = results.root / ".ray"
+    base.mkdir(parents=True, exist_ok=True)
+    with (base / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SweepError(f"another sweep is writing into {results.root}: wait for it, or stop it first") from None
+        for stale in base.iterdir():
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+        storage = base / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        storage.mkdir()
+        try:
+            yield storage
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def _run(
+    trials: list[PlannedTrial],
+    ended: dict[str, str | None],
+    results: Results,
+    options: SweepOptions,
+    storage: Path,
+    entry: str,
+    console: Console,
+) -> None:
+    # Imported here: Ray takes seconds, and a sweep with nothing left to run needs none of it.
+    from orchestrator import cluster
+    from orchestrator.pool import Pool, PoolError
+    from orchestrator.progress import Progress
+
+    request = cluster.Request(options.slots, options.gpus_per_trial, options.workers_per_trial, options.cpus_per_trial)
+    with _quiet(console) as display, cluster.session() as found, _sigterm_interrupts():
+        try:
+            shape = cluster.fit(request, cluster.nodes(), len(trials))
+        except cluster.ClusterError as error:
+            raise SweepError(str(error)) from None
+        pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after)
+        with Progress(trials, shape.slots, results, display) as progress:
+            _announce(progress, found, shape, len(trials), len(ended))
+            sweep = _Sweep(ended, results, pool, progress, storage)
+            patience = 2.0
+            try:
+                pool.start()
+                for start in range(0, len(trials), MAX_TRIALS_A_TUNER):
+                    sweep.run_batch(trials[start : start + MAX_TRIALS_A_TUNER], start // MAX_TRIALS_A_TUNER)
+                patience = 15.0
+            except PoolError as error:
+                raise SweepError(str(error)) from None
+            finally:
+                pool.close(patience)
+
+
+def _announce(progress: Progress, found: Any, shape: Any, to_run: int, over: int) -> None:
+    progress.say(f"{to_run} trials to run, {over} recorded before; {shape}")
+    if found.dashboard:
+        # On a terminal alone: a log may be read by others while the token is good.
+        token = f" (token {found.token})" if found.token and progress.on_terminal else ""
+        progress.say(f"Ray dashboard: {found.dashboard}{token}")
+
+
+class _Sweep:
+    """The driver's view of a running sweep: connects Tune, the pool, the records and the display."""
+
+    def __init__(
+        self, ended: dict[str, str | None], results: Results, pool: Pool, progress: Progress, storage: Path
+    ) -> None:
+        self._ended = ended
+        self._results = results
+        self._pool = pool
+        self._progress = progress
+        self._storage = storage
+        self._told: set[int] = set()
+
+    def run_batch(self, trials: Sequence[PlannedTrial], number: int) -> None:
+        """Run trials, whose inputs are among them or in earlier batches, to their ends."""
+        import ray
+
+        from orchestrator.relay import run_tuner
+        from orchestrator.searcher import Graph
+
+        self._trials = {trial.id: trial for trial in trials}
+        ray.get(self._pool.broker.offer.remote({trial.id: trial.model_dump_json() for trial in trials}))
+        self._graph = Graph(trials, self._ended)
+        self._fail_doomed()
+        if not self._graph.exhausted:
+            run_tuner(self, self._graph, self._pool, self._storage, f"tune{number}", len(trials))
+        if missing := [id for id in self._trials if id not in self._ended]:
+            raise SweepError(f"{len(missing)} trials were never run, {missing[0]} first: Tune stopped early")
+
+    def on_event(self, id: str, event: Mapping[str, Any]) -> None:
+        """An event of a trial, relayed by Tune. A verdict is left to `on_end`."""
+        if event.get("kind") in ("started", "metrics"):
+            self._progress.event(id, event)
+
+    def on_end(self, id: str, result: Mapping[str, Any] | None, error: bool) -> None:
+        """The Tune trial of `id` is over. What counts is the record."""
+        record = _record(self._results, id)
+        reason: str | None = None
+        if record is None or record.status == "failed":
+            reason = self._why(id, record, result, error)
+        self._close(id, record, reason)
+        self._graph.end(id, reason)
+        self._fail_doomed()
+
+    def on_tick(self) -> None:
+        """Called by Tune several times a second. Raises PoolError if no slot is left."""
+        for slot, reason in self._pool.broken.items():
+            if slot not in self._told:
+                self._told.add(slot)
+                self._progress.say(f"slot {slot} is out of service: {reason}", "red")
+        self._pool.check()
+        started = bool(self._progress.board.running or self._ended)
+        self._progress.beat("" if started else "no worker has started yet")
+
+    def _why(self, id: str, record: TrialRecord | None, result: Mapping[str, Any] | None, error: bool) -> str:
+        if result and result.get("kind") == "failed":
+            return str(result["reason"])
+        if error:
+            reason = "transient: its Tune trial was lost"
+        else:
+            reason = (
+                f"permanent: it ended without a record in {self._results.trial(id)}; is the folder shared by all nodes?"
+            )
+        self._record_failure(id, reason)
+        return reason
+
+    def _fail_doomed(self) -> None:
+        for id, reason in self._graph.take_doomed():
+            self._record_failure(id, f"dependency: {reason}")
+            self._close(id, None, f"dependency: {reason}")
+
+    def _record_failure(self, id: str, reason: str) -> None:
+        from orchestrator.records import ErrorInfo
+        from orchestrator.trial import failed_record
+
+        kind, _, message = reason.partition(": ")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        error = ErrorInfo.model_validate({"failure_class": kind, "type": "SweepError", "message": message})
+        write_record(self._results, failed_record(self._trials[id], error, 1, now))
+
+    def _close(self, id: str, record: TrialRecord | None, reason: str | None) -> None:
+        self._ended[id] = reason
+        self._progress.end(id, record, reason)
+
+
+@contextlib.contextmanager
+def _quiet(console: Console) -> Iterator[Console]:
+    """Drop what others, Tune that is, print to stdout; yields a console that still writes where `console` does."""
+    kept = Console(
+        file=console.file, force_terminal=console.is_terminal, width=None if console.is_terminal else console.width
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield kept
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM, which `ray job stop` and batch systems send, ends a sweep as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"signal {number}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
