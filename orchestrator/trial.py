@@ -6,9 +6,8 @@ import logging
 import random
 import shutil
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import methods
-from datasets.shards import Prepared, open_prepared
-from datasets.stream import EvalStream, Sample, TrainStream, hold_out, samples
-from datasets.transforms import EvalTransform, TrainTransform
-from methods.base import Method, PostHoc, PostHocInputs, Variant
+from datasets.stream import TrainStream
+from datasets.transforms import TrainTransform
+from methods.base import Method, PostHoc, Variant
+from orchestrator.bench import Bench, TrialError
 from orchestrator.environment import describe_environment, peak_memory_bytes, reset_peak_memory
-from orchestrator.identity import file_identity
 from orchestrator.outcomes import write_predictions
 from orchestrator.records import (
     ErrorInfo,
@@ -35,22 +32,14 @@ from orchestrator.records import (
     write_record,
 )
 from orchestrator.spec import PlannedTrial, TrialSpec
-from training.checkpoint import load_tensors, save_tensors
-from training.evaluate import Normalise, Outcomes, evaluate
+from training.checkpoint import save_tensors
+from training.evaluate import Outcomes
 from training.fit import Fit, FitResult
-from training.model import ImageClassifier, PretrainedClip, load_clip, load_state, state_dict
+from training.model import load_state
 from training.runtime import Runtime
 from training.timing import Stopwatch
-from training.types import Batch, Predictor, StateDict, Task
 
 log = logging.getLogger(__name__)
-
-EVAL_BATCH_SIZE = 256
-"""Images of an evaluation pass at a time; on a CPU the size does not change a result, on a GPU only its last bits."""
-
-
-class TrialError(ValueError):
-    """A trial's inputs are not what its spec says; the message says which and what to do."""
 
 
 def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> TrialRecord:
@@ -67,7 +56,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
     with _log_to(folder / "log.txt", runtime.is_main):
         log.info("trial %s, attempt %d, worker %d of %d", trial.id, attempt, runtime.rank, runtime.world_size)
         with stopwatch.stage("load"):
-            bench = _Bench.load(trial, runtime)
+            bench = Bench.load(trial, runtime)
         variants, fitted = _predictors(trial, bench, results, stopwatch)
         with stopwatch.stage("evaluate"):
             outcomes = bench.evaluate_all({v.name: v.predictor for v in variants})
@@ -122,7 +111,7 @@ def error_info(error: BaseException, failure_class: Any) -> ErrorInfo:
 
 
 def _predictors(
-    trial: PlannedTrial, bench: _Bench, results: Results, stopwatch: Stopwatch
+    trial: PlannedTrial, bench: Bench, results: Results, stopwatch: Stopwatch
 ) -> tuple[Sequence[Variant], FitResult | None]:
     """What the trial evaluates: the zero-shot model, a freshly trained one, or what a post-hoc method derives."""
     method_class = methods.load(trial.spec.method, map(Path, trial.location.plugins))
@@ -141,7 +130,7 @@ def _predictors(
     return [Variant(name="", predictor=load_state(bench.zero_shot(), fitted.weights))], fitted
 
 
-def _train(trial: PlannedTrial, method: Method, bench: _Bench, folder: Path, stopwatch: Stopwatch) -> FitResult:
+def _train(trial: PlannedTrial, method: Method, bench: Bench, folder: Path, stopwatch: Stopwatch) -> FitResult:
     spec, recipe = trial.spec, trial.spec.recipe
     if recipe is None or spec.selection is None:
         raise TrialError(f"{trial.id} trains but its spec has no recipe or no selection rule")
@@ -168,161 +157,6 @@ def _train(trial: PlannedTrial, method: Method, bench: _Bench, folder: Path, sto
         stopwatch=stopwatch,
     )
     return fit.run()
-
-
-Place = tuple[str, str, str]
-"""(variant, domain, split)"""
-
-
-@dataclass(kw_only=True)
-class _Bench:
-    """The data and the model of a trial, ready to train and to evaluate on."""
-
-    spec: TrialSpec
-    prepared: Prepared
-    clip: PretrainedClip
-    text: Any
-    head: Tensor
-    runtime: Runtime
-    train: list[Sample] = field(default_factory=list)
-    val: list[Sample] = field(default_factory=list)
-
-    @classmethod
-    def load(cls, trial: PlannedTrial, runtime: Runtime) -> _Bench:
-        """Open the data, load the model and check that both are what the spec says."""
-        spec = trial.spec
-        prepared = open_prepared(trial.location.data)
-        if prepared.identity != spec.data.identity:
-            raise TrialError(f"{trial.location.data} has changed since the plan was made; run the same command again")
-        clip = _WARM.clip(trial)
-        text = clip.text.to(runtime.device)
-        bench = cls(
-            spec=spec,
-            prepared=prepared,
-            clip=clip,
-            text=text,
-            head=_WARM.head(trial, prepared, text),
-            runtime=runtime,
-        )
-        for domain in spec.data.sources:
-            train, val = hold_out(samples(prepared, domain, "train"), spec.data.val_fraction, spec.data.split_seed)
-            bench.train += train
-            bench.val += val
-        return bench
-
-    @property
-    def normalise(self) -> Normalise:
-        return Normalise(self.clip.mean, self.clip.std, self.runtime.device)
-
-    def zero_shot(self) -> ImageClassifier:
-        """A fresh zero-shot classifier on the device."""
-        return self.clip.classifier(self.head, self.runtime.device)
-
-    def task(self, num_steps: int, seed: int, label_smoothing: float) -> Task:
-        return Task(
-            classnames=self.prepared.classnames,
-            templates=self.prepared.templates,
-            text=self.text,
-            num_steps=num_steps,
-            seed=seed,
-            images=lambda split: map(self.normalise, self.stream(self.train if split == "train" else self.val)),
-            runtime=self.runtime,
-            label_smoothing=label_smoothing,
-        )
-
-    def stream(self, chosen: Sequence[Sample]) -> EvalStream:
-        """One evaluation pass; this worker's part of it."""
-        return EvalStream(
-            samples=chosen,
-            transform=EvalTransform(self.spec.preprocessing, self.clip.image_size),
-            batch_size=EVAL_BATCH_SIZE,
-            rank=self.runtime.rank,
-            world_size=self.runtime.world_size,
-            threads=self.runtime.threads,
-        )
-
-    def val_batches(self, batch_size: int) -> Iterator[Batch]:
-        """All validation images, whichever worker asks."""
-        transform = EvalTransform(self.spec.preprocessing, self.clip.image_size)
-        stream = EvalStream(samples=self.val, transform=transform, batch_size=batch_size, threads=self.runtime.threads)
-        return map(self.normalise, stream)
-
-    def score(self, split: str, model: Predictor) -> tuple[float, float]:
-        """(accuracy, NLL) on the reference domains' 'val' or 'test' images."""
-        chosen = self.val
-        if split == "test":
-            chosen = [s for domain in self.spec.data.sources for s in samples(self.prepared, domain, "test")]
-        outcome = evaluate({"": model}, self.stream(chosen), self.normalise, self.runtime)[""]
-        return outcome.accuracy, outcome.nll
-
-    def evaluate_all(self, predictors: Mapping[str, Predictor]) -> dict[Place, Outcomes]:
-        """Every predictor on the test split of every target and on the reference validation images, one pass over each."""
-        passes = [(domain, "test", samples(self.prepared, domain, "test")) for domain in self.spec.data.targets]
-        passes += [(d, "val", [s for s in self.val if s.key.startswith(f"{d}/")]) for d in self.spec.data.sources]
-        outcomes: dict[Place, Outcomes] = {}
-        for domain, split, chosen in passes:
-            for variant, outcome in evaluate(predictors, self.stream(chosen), self.normalise, self.runtime).items():
-                outcomes[variant, domain, split] = outcome
-            self.runtime.report(
-                {"evaluated": float(len(outcomes)), "to_evaluate": float(len(passes) * len(predictors))}
-            )
-        return outcomes
-
-    def post_hoc_inputs(self, spec: TrialSpec, results: Results) -> PostHocInputs:
-        finetuned: dict[str, StateDict] = {}
-        for input_id in spec.inputs:
-            path = results.trial(input_id) / "model.safetensors"
-            try:
-                finetuned[input_id], _ = load_tensors(path)
-            except FileNotFoundError:
-                raise TrialError(
-                    f"the weights of input {input_id} are gone ({path}); delete its record to train it again"
-                ) from None
-        return PostHocInputs(
-            zero_shot=state_dict(self.zero_shot()),
-            finetuned=finetuned,
-            build=lambda state: load_state(self.zero_shot(), state),
-            val=self.val_batches,
-            score=partial(self.score, "val"),
-            seed=spec.seed,
-        )
-
-
-class _Warm:
-    """What a long-lived worker keeps between trials: the last model and its zero-shot heads. Trials get copies."""
-
-    def __init__(self) -> None:
-        self._key: tuple[str, ...] | None = None
-        self._clip: PretrainedClip | None = None
-        self._heads: dict[tuple[Any, ...], Tensor] = {}
-
-    def clip(self, trial: PlannedTrial) -> PretrainedClip:
-        """The trial's model; loaded, and checked against the spec, when it is not the last one."""
-        ref, place = trial.spec.model, trial.location
-        key = (ref.name, ref.weights, str(ref.architecture))
-        if self._clip is None or key != self._key:
-            self._key, self._clip, self._heads = None, None, {}
-            config = Path(place.model_config_file) if place.model_config_file else None
-            _check_file(ref.architecture, config)
-            if ref.weights.startswith("sha256:"):
-                _check_file(ref.weights, Path(place.pretrained))
-            self._clip, self._key = load_clip(ref.name, place.pretrained, config), key
-        return self._clip
-
-    def head(self, trial: PlannedTrial, prepared: Prepared, text: Any) -> Tensor:
-        """The zero-shot head (D, K) of the trial's classes and templates."""
-        key = (prepared.classnames, prepared.templates, str(text.device))
-        if key not in self._heads:
-            self._heads[key] = text.zero_shot_head(prepared.classnames, prepared.templates)
-        return self._heads[key]
-
-
-_WARM = _Warm()
-
-
-def _check_file(identity: str | None, path: Path | None) -> None:
-    if identity and path and file_identity(path) != identity:
-        raise TrialError(f"{path} has changed since the plan was made; run the same command again")
 
 
 def _evaluation(variant: str, domain: str, split: Any, outcome: Outcomes) -> Evaluation:

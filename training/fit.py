@@ -115,7 +115,8 @@ class Fit:
 
         Raises PhaseError for phases that do not fit the model and NonFiniteLossError before a bad step is taken.
         """
-        self.phases: list[Phase] = list(self.method.setup(self.model, self.task))
+        with self.stopwatch.stage("setup"):
+            self.phases: list[Phase] = list(self.method.setup(self.model, self.task))
         check_phases(self.phases, self.model)
         bounds = phase_bounds(self.phases, self.recipe.num_steps)
         saved = self._load()
