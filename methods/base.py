@@ -40,6 +40,8 @@ class Method:
     """part of every trial's identity: raise it when the method's results change"""
     trains: ClassVar[bool] = True
     """False: `setup` returns no phases and nothing depends on the recipe, the seed or the source domain"""
+    fitted_in_setup: ClassVar[tuple[str, ...]] = ()
+    """parameters that `setup` itself solves for, without steps: all that is trained where it returns no phases"""
     resumable: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[Frozen]] = NoSettings
 

@@ -58,7 +58,7 @@ class ImageClassifier(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """The frozen text tower: features of token ids, zero-shot heads, and random texts."""
+    """The frozen text tower: features of token ids, zero-shot heads, and random texts. A method may train a copy of it."""
 
     clip: Any
     """open_clip's model without its image tower; its class varies with the architecture"""
@@ -77,7 +77,11 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def encode(self, tokens: Tensor) -> Tensor:
-        """L2-normalised features (N, D), float32, of token ids (N, L) with L at most the context length.
+        """L2-normalised features (N, D), float32, of token ids (N, L) with L at most the context length. No gradient."""
+        return self.features(tokens)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """As `encode`, with gradient, for methods that train a copy of the tower.
 
         Short sequences are not padded where the tower allows it: attention is causal and the feature is read at the
         end-of-text token, so what follows has no influence (methods.md 2.3), and 10 tokens cost a seventh of 77.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,11 @@ def test_its_defaults_are_valid_and_survive_json(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_loss_is_finite_and_named(name: str, bench: Bench, tmp_path: Path) -> None:
     fit = bench.fit(make_method(name), tmp_path)
-    check_phases(list(fit.method.setup(fit.model, fit.task)), fit.model)
+    phases = list(fit.method.setup(fit.model, fit.task))
+    check_phases(phases, fit.model)
+    if not phases:  # it takes no step, so there is no loss to ask for
+        assert fit.method.fitted_in_setup
+        return
     losses = fit.method.loss(fit.model, bench.normalise(next(fit.stream.batches(0, 1))))
     assert losses["loss"].requires_grad
     assert len(losses) >= 2
@@ -74,8 +79,11 @@ def test_the_loss_is_finite_and_named(name: str, bench: Bench, tmp_path: Path) -
 def test_what_is_trained_moves_and_what_is_not_stays(name: str, bench: Bench, tmp_path: Path) -> None:
     fit = bench.fit(make_method(name), tmp_path)
     start = {key: value.clone() for key, value in fit.model.state_dict().items()}
+    again = bench.fit(make_method(name), tmp_path / "again")
+    again.method.setup(again.model, again.task)
+    start = {**again.model.state_dict(), **start}  # and what `setup` attaches to the model
     fit.run()
-    trained = {parameter for phase in fit.phases for parameter in phase.trained}
+    trained = {parameter for phase in fit.phases for parameter in phase.trained} | {*fit.method.fitted_in_setup}
     for key, value in fit.model.state_dict().items():
         assert torch.equal(value, start[key]) != (key in trained), key
     for key, value in bench.model().state_dict().items():  # nor did the shared pre-trained weights move
@@ -85,7 +93,7 @@ def test_what_is_trained_moves_and_what_is_not_stays(name: str, bench: Bench, tm
 @pytest.mark.parametrize("name", TRAINED)
 def test_interrupted_and_resumed_equals_uninterrupted(name: str, bench: Bench, tmp_path: Path) -> None:
     whole = bench.run(name, tmp_path / "whole", selection="reference_val")
-    with pytest.raises(Killed):
+    with pytest.raises(Killed) if whole.images_seen else nullcontext():  # without steps there is nothing to cut
         kill_at(bench.fit(make_method(name), tmp_path / "cut", selection="reference_val"), 7).run()
     resumed = bench.fit(make_method(name), tmp_path / "cut", selection="reference_val").run()
     assert all(torch.equal(whole.weights[key], resumed.weights[key]) for key in whole.weights)

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 import methods
 from datasets.shards import Prepared
-from methods.lipsum_ft import energy_gap
-from tests.bench import Bench, make_method
-from training.model import ModelError, PretrainedClip
+from methods.lipsum_ft import MOMENT_TEXTS
+from tests.bench import Bench, Killed, kill_at, make_method
+from training.model import ModelError, PretrainedClip, TextEncoder
+from training.penalties import energy_gap, expected_energy_gap, text_moment
 
 
 @pytest.fixture
@@ -93,7 +94,78 @@ def test_too_long_texts_fail_before_training(bench: Bench, tmp_path: Path) -> No
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("bad", [{"strength": -1}, {"num_texts": 0}, {"token_length": 0}, {"lambda": 1}])
+def test_the_closed_form_is_the_sampled_penalty_of_the_same_texts() -> None:
+    generator = torch.Generator().manual_seed(0)
+    now, before, texts = (
+        F.normalize(torch.randn(n, 6, generator=generator, dtype=torch.float64), dim=1) for n in (4, 4, 9)
+    )
+    closed = expected_energy_gap(now, before, texts.T @ texts / 9, 100.0)
+    assert float(closed) == pytest.approx(float(energy_gap(now, before, texts, 100.0)), rel=1e-12)
+
+
+def test_the_closed_form_is_the_limit_of_many_texts(bench: Bench) -> None:
+    """Fresh texts, so both sides have an error of about 1 % where M is 20,000."""
+    text, generator = bench.clip.text, torch.Generator().manual_seed(123)
+    now, before = (F.normalize(torch.randn(6, 16, generator=generator), dim=1).requires_grad_() for _ in range(2))
+    closed = expected_energy_gap(now, before, text_moment(text, 8, MOMENT_TEXTS), 100.0)
+    (direction,) = torch.autograd.grad(closed, now)
+    errors = {}
+    for count in (20, 20_000):
+        texts = text.encode(text.random_tokens(count, 8, generator))
+        gap = energy_gap(now, before, texts, 100.0)
+        (gradient,) = torch.autograd.grad(gap, now)
+        errors[count] = abs(gap.item() / closed.item() - 1)
+    assert errors[20_000] < 0.02
+    assert errors[20_000] < errors[20]
+    assert (gradient - direction).norm() < 0.03 * direction.norm()
+
+
+def test_the_closed_form_needs_no_text_in_a_step(bench: Bench, tmp_path: Path, monkeypatch) -> None:
+    method = make_method("lipsum_ft", {"num_texts": "inf"})
+    fit = bench.fit(method, tmp_path)
+    method.setup(fit.model, fit.task)
+    monkeypatch.setattr(TextEncoder, "encode", lambda *_: pytest.fail("a text was encoded"))
+    batch = bench.normalise(next(fit.stream.batches(0, 1)))
+    assert method.loss(fit.model, batch)["lipsum"].item() < 1e-9
+
+
+def test_the_matrix_depends_on_the_text_tower_alone(bench: Bench, tiny_clip: PretrainedClip) -> None:
+    first = text_moment(bench.clip.text, 4, 700)
+    assert text_moment(bench.clip.text, 4, 700) is first
+    again = text_moment(TextEncoder(tiny_clip.text.clip, tiny_clip.text.tokenizer), 4, 700)
+    assert torch.equal(first, again)
+    assert float(first.trace()) == pytest.approx(1.0, rel=1e-5)  # unit vectors
+
+
+@pytest.mark.parametrize("infinity", ["inf", ".inf", float("inf")])
+def test_infinity_has_one_spelling(infinity: str | float) -> None:
+    config = methods.load("lipsum_ft").Config.model_validate({"num_texts": infinity})
+    assert config.num_texts == "inf"
+    assert config.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_the_closed_form_resumes_and_with_strength_zero_is_ft(bench: Bench, tmp_path: Path) -> None:
+    ft = bench.run("ft", tmp_path / "ft").weights
+    off = bench.run("lipsum_ft", tmp_path / "off", {"num_texts": "inf", "strength": 0.0}).weights
+    assert all(torch.equal(ft[name], off[name]) for name in ft)
+    whole = bench.run("lipsum_ft", tmp_path / "whole", {"num_texts": "inf"}).weights
+    with pytest.raises(Killed):
+        kill_at(bench.fit(make_method("lipsum_ft", {"num_texts": "inf"}), tmp_path / "cut"), 7).run()
+    resumed = bench.run("lipsum_ft", tmp_path / "cut", {"num_texts": "inf"}).weights
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"strength": -1},
+        {"num_texts": 0},
+        {"num_texts": "many"},
+        {"num_texts": -float("inf")},
+        {"token_length": 0},
+        {"lambda": 1},
+    ],
+)
 def test_bad_settings_are_refused(bad: dict) -> None:
     with pytest.raises(ValidationError):
         methods.load("lipsum_ft").Config.model_validate(bad)
