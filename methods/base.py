@@ -85,7 +85,8 @@ class PostHocInputs:
     build: Callable[[StateDict], ImageClassifier]
     """a classifier in eval mode on the device, with a copy of these weights"""
     val: Callable[[int], Iterable[Batch]]
-    """a pass over the reference domain's validation images in batches of a size: all of them, alike on every worker"""
+    """a pass over the reference domain's validation images in batches of a size: all of them, in a random order that is the same
+    in every pass and on every worker"""
     score: Callable[[Predictor], tuple[float, float]]
     """(accuracy, NLL) of a predictor on the validation images, the work shared by all workers"""
     seed: int = 0

@@ -15,27 +15,10 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from methods.base import PostHoc, PostHocInputs, Variant
 from training.config import Frozen
-from training.types import StateDict
-
-
-def interpolate(zero_shot: StateDict, finetuned: StateDict, alpha: float) -> dict[str, Tensor]:
-    """(1 - alpha) * zero_shot + alpha * finetuned, tensor by tensor; exact at 0 and 1.
-
-    Raises ValueError if the two do not have the same names and shapes.
-    """
-    if zero_shot.keys() != finetuned.keys():
-        raise ValueError(f"weights differ in names: {sorted(zero_shot.keys() ^ finetuned.keys())[:3]}")
-    merged = {}
-    for name, start in zero_shot.items():
-        end = finetuned[name]
-        if start.shape != end.shape:
-            raise ValueError(f"weights differ in the shape of {name}: {tuple(start.shape)} and {tuple(end.shape)}")
-        merged[name] = (1 - alpha) * start + alpha * end if end.is_floating_point() else end
-    return merged
+from training.weights import interpolate
 
 
 class WiSEFT(PostHoc):

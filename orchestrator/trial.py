@@ -65,7 +65,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
             spec=trial.spec,
             status="completed",
             evaluations=tuple(_evaluation(*place, outcome) for place, outcome in outcomes.items()),
-            variants={v.name: dict(v.parameters) for v in variants if v.name},
+            variants={v.name: dict(v.parameters) for v in variants if v.name or v.parameters},
             selected_step=fitted.selected_step if fitted else None,
             trace=_trace(trial.spec, fitted),
             images_seen=fitted.images_seen if fitted else 0,

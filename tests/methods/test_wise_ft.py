@@ -11,37 +11,8 @@ from pydantic import ValidationError
 import methods
 from datasets.shards import Prepared
 from methods.base import PostHoc, PostHocInputs
-from methods.wise_ft import interpolate
 from tests.bench import Bench
 from training.model import PretrainedClip, load_state, state_dict
-
-
-def states() -> tuple[dict, dict]:
-    zero = {"w": torch.randn(3, 2), "head": torch.randn(2, 4), "count": torch.tensor(3)}
-    tuned = {"w": torch.randn(3, 2), "head": torch.randn(2, 4), "count": torch.tensor(8)}
-    return zero, tuned
-
-
-def test_the_end_points_are_exact() -> None:
-    zero, tuned = states()
-    assert all(torch.equal(interpolate(zero, tuned, 0.0)[k], zero[k]) for k in ("w", "head"))
-    assert all(torch.equal(interpolate(zero, tuned, 1.0)[k], tuned[k]) for k in tuned)
-
-
-def test_it_is_linear_between_and_takes_integer_buffers_over() -> None:
-    zero, tuned = states()
-    merged = interpolate(zero, tuned, 0.3)
-    assert torch.allclose(merged["w"], zero["w"] + 0.3 * (tuned["w"] - zero["w"]))
-    assert merged["count"].dtype == torch.int64
-    assert merged["count"] == 8
-
-
-def test_weights_that_do_not_match_are_refused() -> None:
-    zero, tuned = states()
-    with pytest.raises(ValueError, match=r"differ in names: \['extra'\]"):
-        interpolate(zero, tuned | {"extra": torch.ones(1)}, 0.5)
-    with pytest.raises(ValueError, match="differ in the shape of w"):
-        interpolate(zero, tuned | {"w": torch.ones(1)}, 0.5)
 
 
 def test_it_derives_one_predictor_for_each_alpha(tiny_clip: PretrainedClip, blobs: Prepared, tmp_path: Path) -> None:

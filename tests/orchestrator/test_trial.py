@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from datasets.shards import Prepared
+from orchestrator.bench import Bench
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.trial import TrialError, error_info, failed_record, run_trial
@@ -143,6 +144,16 @@ def test_the_weights_kept_are_those_that_were_evaluated(blobs: Prepared, tiny_co
     assert meta["trial"] == trial.id
     assert weights["head"].shape == (16, 3)
     assert all(tensor.dtype == torch.float32 for tensor in weights.values())
+
+
+def test_validation_batches_of_a_post_hoc_method_mix_the_classes(blobs: Prepared, tiny_config: Path) -> None:
+    """Shards are often sorted by class; radii learned on batches of one class would be worthless."""
+    trial = planned(blobs, tiny_config, "wise_ft", inputs=("ft-none",))
+    bench = Bench.load(trial, Runtime())
+    first, second = ([key for batch in bench.val_batches(2) for key in batch.keys] for _ in range(2))
+    assert first == second
+    assert sorted(first) == sorted(sample.key for sample in bench.val)
+    assert first != [sample.key for sample in bench.val]
 
 
 def test_selection_on_the_test_split_is_recorded_as_such(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:
