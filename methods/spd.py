@@ -16,7 +16,7 @@ Deviations: none in the update. It is no optimiser of its own but acts after Ada
 there is no other weight decay: the recipe's is not used. The head has zero-shot weights to start from, so it takes part
 like every tensor.
 Ours, calibrate against published targets: strength 1, which undoes the step's growth of the distance as a whole; the
-reference code has no default.
+reference code's default, 0, switches SPD off.
 Cost per step: no forward pass; two copies of the trained weights (the start, and those before the step).
 Logged: loss, ce (the same number), spd_share (share of the tensors held back after the previous step).
 """
