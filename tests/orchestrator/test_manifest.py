@@ -154,7 +154,7 @@ def test_the_shipped_manifest_is_valid_also_for_its_json_schema():
     wrong["benchmarks"]["demo"]["sedes"] = [0]
     assert [list(e.path) for e in validator(schema).iter_errors(wrong)] == [["benchmarks", "demo"]]
     manifest = load_manifest(ROOT / "benchmarks.yaml")
-    assert set(manifest.benchmarks) == {"demo", "domainnet", "pacs"}
+    assert set(manifest.benchmarks) >= {"demo", "domainnet", "pacs"}
     assert manifest.run == ("demo",)
     paper = manifest.benchmarks["domainnet"]
     assert {use.points[0].recipe for use in paper.methods if use.kind == "trained"} == {Recipe()}

@@ -45,7 +45,7 @@ CASES = [
     ("sources: [real]", "sources: real", ["7: benchmarks.main.sources: must be 'all' or a list of domain names, got \"real\""]),
     ("sources: [real]", "sources: [real]\n    targets: [sketch]", ["7: benchmarks.main.sources[0]: source 'real' is missing from the targets"]),
     ("sources: [real]", "sources: [real]\n    targets: [real, skecth]", ["8: benchmarks.main.targets: unknown domain of dataset 'tiny': 'skecth', did you mean 'sketch'?"]),
-    ("lipsum_ft: {", "lipsumft: {", ["13: benchmarks.main.methods: unknown method 'lipsumft', did you mean 'lipsum_ft'? known: ft, ", "15: benchmarks.main.post_hoc.wise_ft.of: unknown method of this benchmark 'lipsum_ft', did you mean 'lipsumft'?"]),
+    ("lipsum_ft: {", "lipsumft: {", ["13: benchmarks.main.methods: unknown method 'lipsumft', did you mean 'lipsum_ft'? known: ", "15: benchmarks.main.post_hoc.wise_ft.of: unknown method of this benchmark 'lipsum_ft', did you mean 'lipsumft'?"]),
     ("ft: {}\n", "ft: {method: fft}\n", ["12: benchmarks.main.methods.ft: unknown method 'fft', did you mean 'ft'?"]),
     ("strength: [0.5, 2.0]", "strenght: 1.0", ["13: benchmarks.main.methods.lipsum_ft: unknown setting 'strenght', did you mean 'strength'? known: "]),
     ("strength: [0.5, 2.0]", "strength: [0.5, -2.0]", ["13: benchmarks.main.methods.lipsum_ft.strength[1]: must be at least 0, got -2.0"]),
