@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -154,7 +154,7 @@ def _run(
     from orchestrator.progress import Progress
 
     request = cluster.Request(options.slots, options.gpus_per_trial, options.workers_per_trial, options.cpus_per_trial)
-    with _quiet(console) as display, cluster.session() as found, _sigterm_interrupts():
+    with _quiet(console) as display, cluster.session() as found, _Interrupts().listening() as interrupts:
         try:
             shape = cluster.fit(request, cluster.nodes(), len(trials))
         except cluster.ClusterError as error:
@@ -162,7 +162,7 @@ def _run(
         pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after)
         with Progress(trials, shape.slots, results, display) as progress:
             _announce(progress, found, shape, len(trials), len(ended))
-            sweep = _Sweep(ended, results, pool, progress, storage)
+            sweep = _Sweep(ended, results, pool, progress, storage, interrupts)
             patience = 2.0
             try:
                 pool.start()
@@ -187,13 +187,20 @@ class _Sweep:
     """The driver's view of a running sweep: connects Tune, the pool, the records and the display."""
 
     def __init__(
-        self, ended: dict[str, str | None], results: Results, pool: Pool, progress: Progress, storage: Path
+        self,
+        ended: dict[str, str | None],
+        results: Results,
+        pool: Pool,
+        progress: Progress,
+        storage: Path,
+        interrupts: _Interrupts,
     ) -> None:
         self._ended = ended
         self._results = results
         self._pool = pool
         self._progress = progress
         self._storage = storage
+        self._interrupts = interrupts
         self._told: set[int] = set()
 
     def run_batch(self, trials: Sequence[PlannedTrial], number: int) -> None:
@@ -228,7 +235,8 @@ class _Sweep:
         self._fail_doomed()
 
     def on_tick(self) -> None:
-        """Called by Tune several times a second. Raises PoolError if no slot is left."""
+        """Called by Tune several times a second. Raises PoolError if no slot is left, KeyboardInterrupt after a signal."""
+        self._interrupts.check()
         for slot, reason in self._pool.broken.items():
             if slot not in self._told:
                 self._told.add(slot)
@@ -278,18 +286,34 @@ def _quiet(console: Console) -> Iterator[Console]:
         yield kept
 
 
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM, which `ray job stop` and batch systems send, ends a sweep as Ctrl-C does."""
+class _Interrupts:
+    """SIGTERM, which `ray job stop` and batch systems send, ends a sweep as Ctrl-C does; neither gets lost.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"signal {number}")
+    The exception that a handler raises vanishes if it strikes inside a callback or a destructor of Ray's, whose errors
+    Python only prints. So the signal is remembered too, and raised again at the next tick.
+    """
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __init__(self) -> None:
+        self._number: int | None = None
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self._number is not None:
+            raise KeyboardInterrupt(f"signal {self._number}")
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._number = number
+        self.check()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Self]:
+        """Signals come here inside. Only the main thread may listen; what the parent made us ignore stays ignored."""
+        wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+        if threading.current_thread() is not threading.main_thread():
+            wanted = []
+        before = {number: signal.signal(number, self._handle) for number in wanted}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -179,11 +179,16 @@ def test_ctrl_c_closes_the_pool_and_nothing_is_recorded_for_what_ran(swept: Swep
         wait_for(lambda: bool(runs(results, trial)), "the trial's start", 200)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A runner that put this process into the background has made it ignore SIGINT, which a sweep would respect.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=press)
     thread.start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        sweep(results, {"long": trial}, SweepOptions(slots=1))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep(results, {"long": trial}, SweepOptions(slots=1))
+    finally:
+        signal.signal(signal.SIGINT, before)
     ((_, _, started, *_),) = runs(results, trial)
     assert time.time() - float(started) < 30, f"of {time.monotonic() - began:.0f} s"
     assert not results.record(trial.id).exists()
