@@ -11,18 +11,16 @@ import fcntl
 import io
 import secrets
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from orchestrator.interrupts import Interrupts
 from orchestrator.records import Results, TrialRecord, read_record, write_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 
@@ -154,7 +152,7 @@ def _run(
     from orchestrator.progress import Progress
 
     request = cluster.Request(options.slots, options.gpus_per_trial, options.workers_per_trial, options.cpus_per_trial)
-    with _quiet(console) as display, cluster.session() as found, _Interrupts().listening() as interrupts:
+    with _quiet(console) as display, cluster.session() as found, Interrupts().listening() as interrupts:
         try:
             shape = cluster.fit(request, cluster.nodes(), len(trials))
         except cluster.ClusterError as error:
@@ -193,7 +191,7 @@ class _Sweep:
         pool: Pool,
         progress: Progress,
         storage: Path,
-        interrupts: _Interrupts,
+        interrupts: Interrupts,
     ) -> None:
         self._ended = ended
         self._results = results
@@ -284,36 +282,3 @@ def _quiet(console: Console) -> Iterator[Console]:
     )
     with contextlib.redirect_stdout(io.StringIO()):
         yield kept
-
-
-class _Interrupts:
-    """SIGTERM, which `ray job stop` and batch systems send, ends a sweep as Ctrl-C does; neither gets lost.
-
-    The exception that a handler raises vanishes if it strikes inside a callback or a destructor of Ray's, whose errors
-    Python only prints. So the signal is remembered too, and raised again at the next tick.
-    """
-
-    def __init__(self) -> None:
-        self._number: int | None = None
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
-        if self._number is not None:
-            raise KeyboardInterrupt(f"signal {self._number}")
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._number = number
-        self.check()
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[Self]:
-        """Signals come here inside. Only the main thread may listen; what the parent made us ignore stays ignored."""
-        wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-        if threading.current_thread() is not threading.main_thread():
-            wanted = []
-        before = {number: signal.signal(number, self._handle) for number in wanted}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
