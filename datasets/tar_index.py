@@ -47,6 +47,18 @@ def index_shard(path: Path) -> list[IndexedSample]:
     return samples
 
 
+def index_pairs(path: Path) -> list[IndexedSample]:
+    """The image-text pairs of a tar in stored order, as `index_shard`; labels are not read and are -1.
+
+    Raises ValueError also for a sample without a `.txt`. Members of other kinds (`.json`, `.cls`) are passed over.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return [_pair(path, descriptor, key, parts) for key, parts in _groups(path, descriptor)]
+    finally:
+        os.close(descriptor)
+
+
 def split_name(name: str) -> tuple[str, str]:
     """(key, extension in lower case) of a member: the key ends before the first dot of the file's own name."""
     folder, slash, base = name.rpartition("/")
@@ -112,20 +124,35 @@ def _any_members(path: Path) -> list[tuple[str, int, int]]:
     return [(member.name, member.offset_data, member.size) for member in files]
 
 
-def _sample(path: Path, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
+def _pair(path: Path, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
+    image = _image(path, key, parts)
+    if "txt" not in parts:
+        raise ValueError(f"{path}: sample {key!r} has no text: expected a member {key}.txt")
+    text = _read(path, descriptor, *parts["txt"]).decode("utf-8", "replace").strip()
+    offset, size = parts[image]
+    return IndexedSample(key, -1, offset, size, image, text)
+
+
+def _image(path: Path, key: str, parts: _Parts) -> str:
+    """The extension of a sample's only image."""
     images = [extension for extension in parts if extension in IMAGE_EXTENSIONS]
     if len(images) != 1:
         raise ValueError(
             f"{path}: sample {key!r} must have one image, has {', '.join(images) or 'none'} of {', '.join(parts)}"
         )
+    return images[0]
+
+
+def _sample(path: Path, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
+    image = _image(path, key, parts)
     if "cls" not in parts:
         raise ValueError(f"{path}: sample {key!r} has no label: expected a member {key}.cls")
     text = _read(path, descriptor, *parts["cls"]).decode("ascii", "replace").strip()
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{path}: {key}.cls must hold a class number, holds {text!r}")
     caption = _read(path, descriptor, *parts["txt"]).decode("utf-8") if "txt" in parts else None
-    offset, size = parts[images[0]]
-    return IndexedSample(key, int(text), offset, size, images[0], caption)
+    offset, size = parts[image]
+    return IndexedSample(key, int(text), offset, size, image, caption)
 
 
 def _read(path: Path, descriptor: int, offset: int, size: int) -> bytes:

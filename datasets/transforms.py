@@ -30,7 +30,7 @@ class EvalTransform:
 
     'lipsum': central square of 224/256 of the short side, resized to `size` (cs-giung/lipsum-ft@1331873d21a4
     src/input_pipeline.py). 'openai': short side to `size`, then the central square (openai/CLIP). The zoom of the first
-    moves ImageNet-A by about +2 points and -R, -Sketch by -1.5 (methods.md 1.3): never mix them in one table.
+    moves ImageNet-A by about +2 points and -R, -Sketch by -1.5: never mix them in one table.
     """
 
     preprocessing: str

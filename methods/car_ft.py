@@ -7,7 +7,7 @@
     L = CE + strength * mean_x tau^2 KL( softmax(v0 / tau) || softmax(v / tau) )        loss: kld
     L = CE + strength * mean_x 1/(2M) sum_m (v_m - v0_m)^2                              loss: mse
 
-The four cells of loss and text are the ablation of the Lipsum-FT paper (Tables 3 and 9; methods.md 4.9):
+The four cells of loss and text are the ablation of the Lipsum-FT paper (Tables 3 and 9):
 
     kld, context   CAR-FT            mse, context   CAR-FT_MSE
     kld, random    Lipsum-FT_KLD     mse, random    Lipsum-FT

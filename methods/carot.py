@@ -12,7 +12,7 @@ Paper: Oh et al., NeurIPS 2024, arXiv:2311.01723. Reference code: MLAI-Yonsei/Ca
 with the weights of example_scripts/carot.sh (0.05, 0.2, 1.5).
 
 Deviations: (1) log_softmax where the source takes the logarithm of the softmax, which is infinite in float32 where logits
-lie far apart (methods.md 12.4). (2) The recipe stands in for the source's (AdamW, weight decay 0.1, batch 512, 500 warm-up
+lie far apart. (2) The recipe stands in for the source's (AdamW, weight decay 0.1, batch 512, 500 warm-up
 steps, float16); its label smoothing acts on L_clip. (3) Captions are drawn as in flyp.py. (4) The checkpoint is chosen by
 the selection rule; the source takes the last.
 As in the source, m weighs the teacher: after step 0 the teacher is 95 % student.

@@ -11,7 +11,7 @@ So the first step returns to the start, and a radius grows while growing lowers 
 before its own projection.
 
 Paper: Tian et al., NeurIPS 2023, arXiv:2310.19182. Reference code: GT-RIPL/FTP@1f8dd4458b85 util/FTP.py (AdamP): k 1,
-Adam for gamma with lr 1e-2, betas 0.9 and 0.999, eps 1e-8, its count at 2 in its first step (methods.md 12.2).
+Adam for gamma with lr 1e-2, betas 0.9 and 0.999, eps 1e-8, its count at 2 in its first step.
 
 Deviations: (1) no optimiser of its own, it acts after Adam's or AdamW's step, weight decay included. (2) The projected
 tensor is an interpolation that is exact at both ends, which changes last bits. (3) The head is projected unless

@@ -8,7 +8,7 @@ Paper: Wortsman et al., ICML 2022, arXiv:2203.05482 (ensembles as the costly riv
 (Lipsum-FT), ICLR 2024, arXiv:2404.00860. Reference code for the mean of logits:
 mlfoundations/model-soups@b41026aac4be (branch `ensemble`) main.py, step 5, which takes all models, not a greedy choice.
 
-Ours: logits by default, as in that branch (the paper of Lipsum-FT does not say which, methods.md 4.14), and the
+Ours: logits by default, as in that branch (the paper of Lipsum-FT does not say which), and the
 acceptance rule of the greedy soup. Accuracies are on the reference validation images, not on its test images.
 Deviations: none in the mean.
 Cost: no training; to evaluate, |S| forward passes and copies of the weights; to choose among N inputs, N passes over the

@@ -10,7 +10,7 @@ never below its best ingredient on the validation images.
 Deviations: (1) the reference reads the accuracies back from a text file, which costs last digits, so that a first candidate
 as good as the best model can pass its strict test; here it cannot. (2) The mean is taken anew for each candidate instead
 of updated, which changes last bits. (3) Integer buffers come from the best model. The paper of Lipsum-FT chooses on the
-reference *test* images (methods.md 4.14); here it is always the validation images.
+reference *test* images; here it is always the validation images.
 Cost: no training; 2N - 1 passes over the validation images for N inputs.
 Logged: every accuracy and the chosen ids, in the trial's log.
 """

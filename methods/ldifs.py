@@ -11,7 +11,7 @@ model/modeling.py (`get_features`), alpha 10.
 
 Deviations: (1) the source names blocks 3, 6, 9, 12 whatever the depth; here they are quarters of the depth, or `layers`.
 (2) the source walks the blocks by itself and, with an open_clip whose blocks take the batch first, attends across the
-batch (methods.md 12.5); here the encoder's own forward pass is recorded. (3) `norm_over: channels`, the norm of each token
+batch; here the encoder's own forward pass is recorded. (3) `norm_over: channels`, the norm of each token
 as in LPIPS, is ours. (4) the head starts at the zero-shot weights; the source offers that and a linear probe. (5) the
 recipe stands in for the source's optimiser (AdamW, lr 1e-3, weight decay 0.1).
 Cost per step: a second image forward pass without gradient, a frozen copy of the image encoder, and the recorded tokens of

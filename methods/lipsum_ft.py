@@ -3,7 +3,7 @@
     v_m(x; theta) = s * < F_theta(x), G(t_m) > ,  m = 1..M      random texts t_m, fresh each step
     L = CE + strength * mean_x 1/(2M) sum_m (v_m(x; theta) - v_m(x; theta_0))^2
 
-With `num_texts: inf` the mean over the texts is its expectation (ours; methods.md 4.11):
+With `num_texts: inf` the mean over the texts is its expectation (ours):
 
     L = CE + strength * mean_x (s^2 / 2) d^T E[G G^T] d ,  d = F_theta(x) - F_theta_0(x)
 

@@ -7,8 +7,8 @@ Paper: Tian et al., CVPR 2023, arXiv:2303.10720. Reference code: PotatoTian/TPGM
 ImageNet_ViT_Exp/utils/tpgm.py (`norm_mode` l2, nothing excluded): Adam with lr 1e-2 on gamma, 200 iterations, batches of
 64, gamma started at half the distance, model in eval mode, one projection of the finished model.
 
-In float32 a radius at its bound has ratio 1, gradient exactly 0 and stays there, unless the distance is below about 0.25
-(methods.md 12.3): so it is in the reference. The learning rate is absolute while distances differ by orders of magnitude:
+In float32 a radius at its bound has ratio 1, gradient exactly 0 and stays there, unless the distance is below about
+0.25: so it is in the reference. The learning rate is absolute while distances differ by orders of magnitude:
 small tensors reach a bound within a few iterations, large ones stay near the half.
 
 Deviations: (1) the projected tensor is an interpolation that is exact at both ends; the reference adds

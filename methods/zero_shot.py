@@ -2,7 +2,7 @@
 
     logits = s * F_theta0(x) @ W0 ,  W0 = normalised mean over the templates of the text features of each class
 
-Paper: Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling). Head: methods.md 2.2.
+Paper: Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling). Head: training/model.py.
 """
 
 from __future__ import annotations

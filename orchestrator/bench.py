@@ -14,7 +14,8 @@ from datasets.shards import Prepared, open_prepared
 from datasets.stream import EvalStream, Sample, hold_out, samples
 from datasets.transforms import EvalTransform
 from methods.base import PostHocInputs
-from orchestrator.identity import file_identity
+from orchestrator.identity import file_identity, pool_identity
+from orchestrator.pairs import PairPool, open_pool
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial, TrialSpec
 from training.checkpoint import load_tensors
@@ -47,9 +48,13 @@ class Bench:
     runtime: Runtime
     train: list[Sample] = field(default_factory=list)
     val: list[Sample] = field(default_factory=list)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """identity in a setting -> where that lies"""
+    cache: Path | None = None
+    """folder for what is computed once for many trials"""
 
     @classmethod
-    def load(cls, trial: PlannedTrial, runtime: Runtime) -> Bench:
+    def load(cls, trial: PlannedTrial, runtime: Runtime, cache: Path | None = None) -> Bench:
         """Open the data, load the model and check that both are what the spec says."""
         spec = trial.spec
         prepared = open_prepared(trial.location.data)
@@ -64,6 +69,8 @@ class Bench:
             text=text,
             head=_WARM.head(trial, prepared, text),
             runtime=runtime,
+            files=trial.location.files,
+            cache=cache,
         )
         for domain in spec.data.sources:
             train, val = hold_out(
@@ -91,8 +98,31 @@ class Bench:
             num_steps=num_steps,
             seed=seed,
             images=lambda split: map(self.normalise, self.stream(self.train if split == "train" else self.val)),
+            captions=lambda: [sample.caption for sample in self.train],
+            pairs=self.pairs,
             runtime=self.runtime,
             label_smoothing=label_smoothing,
+        )
+
+    def pairs(self, identity: str) -> PairPool:
+        """The pool of image-text pairs of this identity. Raises TrialError if it is not what the plan saw."""
+        if identity not in self.files:
+            raise TrialError(f"the plan does not say where the pool {identity} lies; run the same command again")
+        if self.spec.recipe is None:
+            raise TrialError("only a method that trains can use a pool of image-text pairs")
+        folder = Path(self.files[identity])
+        if pool_identity(folder) != identity:
+            raise TrialError(f"{folder} has changed since the plan was made; run the same command again")
+        return PairPool(
+            samples=_WARM.pool(folder, identity),
+            identity=identity,
+            clip=self.clip,
+            model=self.spec.model.model_dump_json(),
+            recipe=self.spec.recipe,
+            preprocessing=self.spec.preprocessing,
+            seed=self.spec.seed,
+            runtime=self.runtime,
+            cache=self.cache,
         )
 
     def stream(self, chosen: Sequence[Sample]) -> EvalStream:
@@ -167,6 +197,7 @@ class _Warm:
         self._clip: PretrainedClip | None = None
         self._heads: dict[tuple[tuple[str, ...], tuple[str, ...], str], Tensor] = {}
         self._indexes: dict[tuple[str, str, str, str], list[Sample]] = {}
+        self._pool: tuple[tuple[str, str], list[Sample]] | None = None
 
     def samples(self, prepared: Prepared, domain: str, split: str) -> list[Sample]:
         """As `datasets.stream.samples`."""
@@ -176,6 +207,14 @@ class _Warm:
         if key not in self._indexes:
             self._indexes[key] = samples(prepared, domain, split)
         return self._indexes[key]
+
+    def pool(self, folder: Path, identity: str) -> list[Sample]:
+        """As `open_pool`; the last pool is kept."""
+        key = (str(folder), identity)
+        if self._pool is None or self._pool[0] != key:
+            self._pool = None
+            self._pool = (key, open_pool(folder))
+        return self._pool[1]
 
     def clip(self, trial: PlannedTrial) -> PretrainedClip:
         """The trial's model; loaded, and checked against the spec, when it is not the last one."""

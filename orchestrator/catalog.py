@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,29 +14,100 @@ import datasets
 import methods
 from methods.base import Method, PostHoc
 
+WIDTH = 100
+"""columns that text is wrapped to"""
+
+LEADS = ("Paper:", "Reference code", "Ours", "Deviations", "Cost", "Logged:")
+"""how a part of a method's docstring opens"""
+
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+
 
 def methods_lines(plugins: Sequence[Path]) -> Iterator[str]:
     """Each method with title, paper and settings. Raises MethodError for a file that is no method."""
     for name in sorted(methods.available(plugins)):
-        cls = methods.load(name, plugins)
-        yield f"{name}: {cls.title} ({cls.paper}); {_kind(cls)}"
-        schema = cls.Config.model_json_schema()
-        for key, setting in schema.get("properties", {}).items():
-            yield f"    {key}: {_setting(setting, key in schema.get('required', ()))}"
+        yield from _short(name, methods.load(name, plugins))
 
 
-def _kind(cls: type[Method] | type[PostHoc]) -> str:
+def method_in_full(names: Sequence[str], plugins: Sequence[Path]) -> Iterator[str]:
+    """The same of some methods, with the docstrings of their files. Raises MethodError for an unknown name."""
+    for name in names:
+        yield from _short(name, methods.load(name, plugins))
+        yield ""
+        yield from _reflowed(docstring(methods.available(plugins)[name]))
+        yield ""
+
+
+def docstring(path: Path) -> str:
+    """What a file says about itself."""
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+def _short(name: str, cls: type[Method] | type[PostHoc]) -> Iterator[str]:
+    yield from _wrapped(f"{name}: {cls.title} ({cls.paper}); {kind(cls)}", "    ")
+    for key, type_, default, description in settings(cls):
+        tail = f"; {description}" if description else ""
+        yield from _wrapped(f"    {key}: {type_}, {default}{tail}", "        ")
+
+
+def _reflowed(text: str) -> Iterator[str]:
+    """A docstring, indented; paragraphs too wide are wrapped, formulas stand as they are."""
+    for line in paragraphs(text):
+        if line.startswith(" ") or not line:
+            yield f"    {line}".rstrip()
+        else:
+            yield from _wrapped(f"    {line}", "        " if re.match(r"\d\. ", line) else "    ")
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """The paragraphs and list items of a docstring, each on one line; lines of formulas and empty ones as they are."""
+    joined = ""
+    for line in text.splitlines():
+        opens = line.startswith(("    ", *LEADS)) or not line or bool(re.match(r"\d\. ", line))
+        if joined and opens:
+            yield joined
+            joined = ""
+        if not line or line.startswith("    "):
+            yield line
+        else:
+            joined = f"{joined} {line.strip()}".strip()
+    if joined:
+        yield joined
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def kind(cls: type[Method] | type[PostHoc]) -> str:
+    """How a method comes about."""
     if issubclass(cls, PostHoc):
         return "post-hoc, builds on all seeds together" if cls.many else "post-hoc, builds on each seed"
     return "trained" if cls.trains else "does not train"
 
 
-def _setting(schema: dict[str, Any], required: bool) -> str:
-    kinds = [schema.get("type"), *(option.get("type") for option in schema.get("anyOf", ()))]
-    kind = " or ".join(str(k) for k in kinds if k) or "value"
-    default = "required" if required else f"default {json.dumps(schema.get('default'))}"
-    description = f"; {schema['description']}" if schema.get("description") else ""
-    return f"{kind}, {default}{description}"
+def settings(cls: type[Method] | type[PostHoc]) -> Iterator[tuple[str, str, str, str]]:
+    """(name, type, default, description) of each setting of a method."""
+    schema = cls.Config.model_json_schema()
+    for key, setting in schema.get("properties", {}).items():
+        required = key in schema.get("required", ())
+        default = "required" if required else f"default {json.dumps(setting.get('default'))}"
+        yield key, _type(setting), default, setting.get("description", "")
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A JSON Schema in a few words: `number >= 0`, `"kld" or "mse"`, `list of number`."""
+    if "anyOf" in schema:
+        return " or ".join(_type(option) for option in schema["anyOf"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " or ".join(json.dumps(value) for value in schema["enum"])
+    name = str(schema.get("type", "value"))
+    if name == "array":
+        return f"list of {_type(schema['items'])}" if "items" in schema else "list"
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in _BOUNDS.items() if bound in schema]
+    return " ".join([name, " and ".join(bounds)]).rstrip()
 
 
 def datasets_lines() -> Iterator[str]:

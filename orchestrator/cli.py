@@ -11,9 +11,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from orchestrator.bad_input import BadInputError, bad_input
 
@@ -177,7 +178,23 @@ def report(results: Annotated[Path, typer.Argument(help="Folder that `run` wrote
                 typer.echo(str(path))
 
 
-@app.command(epilog="Examples: prepare demo; prepare pacs --from pacs.tar; prepare my_dataset.yaml --from /data/photos")
+class _Prepare(TyperCommand):
+    """`prepare DATASET`, and `prepare captions` beside it: click knows either arguments or sub-commands."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        if args[:1] == ["captions"]:
+            from orchestrator.captions_cli import app as captions
+
+            command = typer.main.get_command(captions)
+            return command.make_context(f"{info_name} captions", args[1:], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+
+@app.command(
+    cls=_Prepare,
+    epilog="Examples: prepare demo; prepare pacs --from pacs.tar; prepare my_dataset.yaml --from /data/photos. "
+    "Captions for its training images: prepare captions --help",
+)
 def prepare(
     dataset: Annotated[str, typer.Argument(help="Name of a dataset, or the path of a YAML card.", metavar="DATASET")],
     source: Annotated[
@@ -202,21 +219,63 @@ def prepare(
             prepare_dataset(dataset, source, folder, short_side)
 
 
-@app.command("list", epilog="Examples: list methods; list methods --plugins my_methods; list datasets; list models")
+@app.command(
+    epilog="Examples: check my_methods/mine.py; check my_methods/mine.py --settings '{\"strength\": 0.5}'. "
+    "It takes about a minute on a CPU and needs no data and no weights."
+)
+def check(
+    path: Annotated[Path, typer.Argument(help="File of a method of your own.", metavar="PATH")],
+    settings: Annotated[str, typer.Option(help="Its settings, as JSON; default: its own defaults.")] = "{}",
+) -> None:
+    """Check a method's file against the contract: what holds, what does not, and what to do about it."""
+    with exit_codes():
+        try:
+            chosen = json.loads(settings)
+        except ValueError as error:
+            raise BadInputError([f"--settings is no JSON: {error}"]) from None
+        if not isinstance(chosen, dict):
+            raise BadInputError(["--settings must be a JSON object, like '{\"strength\": 0.5}'"])
+        import methods
+        from orchestrator.conformance.report import check_file, quiet
+
+        quiet()
+        with bad_input(methods.MethodError, FileNotFoundError):
+            holds = check_file(path, chosen, typer.echo)
+    raise typer.Exit(0 if holds else EXIT_FAILED)
+
+
+@app.command(
+    "list",
+    epilog="Examples: list methods; list methods lipsum_ft; list methods --plugins my_methods; list datasets; list models",
+)
 def list_(
     what: Annotated[Literal["methods", "datasets", "models"], typer.Argument(help="What to list.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Methods to show in full; default: all, in short.", metavar="[NAME]...")
+    ] = None,
     plugins: Annotated[
         list[Path] | None, typer.Option(help="Folder with methods of your own; may be repeated.")
+    ] = None,
+    cards: Annotated[
+        Path | None, typer.Option(help="Write cards of all methods into this Markdown file, below its marked line.")
     ] = None,
 ) -> None:
     """List what a manifest can name: methods with their settings, datasets, or open_clip models with published weights."""
     with exit_codes():
         import datasets
         import methods
+        from orchestrator import cards as method_cards
         from orchestrator import catalog
 
-        with bad_input(methods.MethodError, datasets.DatasetError):
+        if what != "methods" and (names or cards or plugins):
+            raise BadInputError([f"names, --plugins and --cards go with `list methods`, not with `list {what}`"])
+        with bad_input(methods.MethodError, datasets.DatasetError, FileNotFoundError, method_cards.CardsError):
             match what:
+                case "methods" if cards:
+                    method_cards.write(cards, plugins or ())
+                    lines = iter([str(cards)])
+                case "methods" if names:
+                    lines = catalog.method_in_full(names, plugins or ())
                 case "methods":
                     lines = catalog.methods_lines(plugins or ())
                 case "datasets":

@@ -172,10 +172,10 @@ def _benchmarks(
     problems: Problems,
 ) -> dict[str, Benchmark]:
     try:
-        methods = MethodResolver(plugins, problems)
+        methods = MethodResolver(plugins, problems, folder)
     except MethodError as error:  # two files of one name
         problems.add(("plugins",), str(error))
-        methods = MethodResolver((), problems)
+        methods = MethodResolver((), problems, folder)
     datasets: dict[str, Dataset | str] = {}
     resolved = {
         name: BenchmarkResolver(document, file, folder, models, methods, datasets, problems, name).resolve()

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,10 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 import methods
 from methods.base import Method, PostHoc
+from orchestrator.identity import pool_identity
 from orchestrator.manifest_errors import Problems, missing_key, plain
 from orchestrator.manifest_schema import RESERVED, MethodEntry, PostHocEntry
+from orchestrator.paths import lasting
 from orchestrator.yaml_lines import KeyPath
-from training.config import Recipe
+from training.config import PoolPath, Recipe
 
 MAX_POINTS = 10_000
 """Largest grid of one entry: more is a slip of the pen."""
@@ -35,6 +37,8 @@ class Point:
     """complete, defaults filled in; JSON values"""
     recipe: Recipe | None
     """None for what does not train"""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """identity that stands in a setting -> absolute path of what it identifies"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,10 @@ class _Axis:
 class MethodResolver:
     """Loads methods by name, each once, and validates entries against them."""
 
-    def __init__(self, plugins: tuple[Path, ...], problems: Problems) -> None:
+    def __init__(self, plugins: tuple[Path, ...], problems: Problems, folder: Path = Path()) -> None:
+        """`folder`: that of the manifest, which relative paths in settings are taken from."""
         self._plugins = plugins
+        self._folder = folder
         self._problems = problems
         self._classes: dict[str, type[Method] | type[PostHoc] | None] = {}
         self.known = sorted(methods.available(plugins))
@@ -193,7 +199,31 @@ class MethodResolver:
         except (TypeError, ValueError) as error:
             self._problems.add(path, f"the settings are no JSON values: {error}")
             return None
-        return Point(_label(str(path[-1]), axes, values, recipe), values, recipe)
+        label = _label(str(path[-1]), axes, values, recipe)
+        identified = self._identify_pools(config, values, path, places)
+        return Point(label, identified[0], recipe, identified[1]) if identified else None
+
+    def _identify_pools(
+        self,
+        config: type[BaseModel],
+        values: dict[str, Any],
+        path: KeyPath,
+        places: Mapping[tuple[bool, str], KeyPath],
+    ) -> tuple[dict[str, Any], dict[str, str]] | None:
+        """The settings with identities in place of `PoolPath`s, and identity -> path; None with problems noted."""
+        files: dict[str, str] = {}
+        known = True
+        for name, info in config.model_fields.items():
+            if values[name] is None or not any(isinstance(mark, PoolPath) for mark in info.metadata):
+                continue
+            folder = lasting(str(values[name]), self._folder)[0]
+            try:
+                values[name] = pool_identity(folder)
+                files[values[name]] = str(folder)
+            except (OSError, ValueError) as error:
+                self._problems.add(places.get((False, name), (*path, name)), " ".join(str(error).split()))
+                known = False
+        return (values, files) if known else None
 
     def _validate(
         self,

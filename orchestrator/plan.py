@@ -120,7 +120,7 @@ class _Planner:
         return PlannedTrial(
             id=trial_id(spec),
             spec=spec,
-            location=self._locations[model.key],
+            location=self._locations[model.key].model_copy(update={"files": dict(point.files)}),
             benchmark=self.benchmark.name,
             label=point.label,
             of=of,

@@ -85,6 +85,7 @@ class TrialRecord(Frozen):
         default_factory=dict, description="wall seconds of each stage: load, train, evaluate, save, ..."
     )
     images_seen: int = Field(0, ge=0, description="training images, repeats counted")
+    texts_seen: int = Field(0, ge=0, description="texts encoded in training steps, over all workers")
     peak_memory_bytes: int | None = Field(
         None, ge=0, description="GPU: peak allocated; CPU: peak resident size of the process"
     )

@@ -80,6 +80,9 @@ class Location(Frozen):
     pretrained: str = Field(description="absolute path of a weights file, or an open_clip tag")
     model_config_file: str | None = Field(None, description="absolute path of an open_clip model config")
     plugins: tuple[str, ...] = Field((), description="absolute paths of folders with the user's own methods")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="identity in a setting -> absolute path of what it identifies"
+    )
 
 
 class PlannedTrial(Frozen):

@@ -56,7 +56,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
     with _log_to(folder / "log.txt", runtime.is_main):
         log.info("trial %s, attempt %d, worker %d of %d", trial.id, attempt, runtime.rank, runtime.world_size)
         with stopwatch.stage("load"):
-            bench = Bench.load(trial, runtime)
+            bench = Bench.load(trial, runtime, results.root / "cache")
         variants, fitted = _predictors(trial, bench, results, stopwatch)
         with stopwatch.stage("evaluate"):
             outcomes = bench.evaluate_all({v.name: v.predictor for v in variants})
@@ -69,6 +69,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
             selected_step=fitted.selected_step if fitted else None,
             trace=_trace(trial.spec, fitted),
             images_seen=fitted.images_seen if fitted else 0,
+            texts_seen=fitted.texts_seen if fitted else 0,
             num_attempts=attempt,
             peak_memory_bytes=peak_memory_bytes(runtime.device),
             environment=describe_environment(runtime),

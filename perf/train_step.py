@@ -13,8 +13,9 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from training.types import RawBatch, Task
 
 ASSETS = Path(__file__).parents[1] / "datasets/demo_assets"
 CLASSES = tuple(f"thing {i}" for i in range(100))
+CAPTION = "a photo of a thing on a wooden table beside a window"
 
 
 class Generated:
@@ -42,6 +44,7 @@ class Generated:
                 torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=generator),
                 torch.randint(0, len(CLASSES), (batch,), generator=generator),
                 (),
+                (CAPTION,) * batch,
             )
             for _ in range(4)
         ]
@@ -80,15 +83,23 @@ class Contest:
             optimizer.step()
         loss.item()
 
-    def method(self, name: str) -> None:
+    def method(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
         """The project's own loop with a method; selection is the last step, unscored."""
         found = methods.load(name)
         if not issubclass(found, Method):
             raise SystemExit(f"{name} is not a trained method")
-        task = Task(classnames=CLASSES, templates=("a photo of a {}.",), text=self.text, num_steps=self.steps, seed=0)
+        task = Task(
+            classnames=CLASSES,
+            templates=("a photo of a {}.", "a drawing of a {}."),
+            text=self.text,
+            num_steps=self.steps,
+            seed=0,
+            images=lambda split: map(self.normalise, Generated.batches(self.stream, 0, 2)),
+            captions=lambda: (CAPTION,),
+        )
         with tempfile.TemporaryDirectory() as folder:
             Fit(
-                method=found(found.Config()),
+                method=found(found.Config.model_validate(dict(settings or {}))),
                 model=self.model(),
                 task=task,
                 stream=self.stream,

@@ -6,6 +6,7 @@ and cs-giung/lipsum-ft@1331873d21a4), as collected in its official scripts.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,15 @@ class Frozen(BaseModel):
     """Base of all settings: immutable, unknown keys rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPath:
+    """Marks a setting as the folder of a pool of image-text pairs: `pool: Annotated[str | None, PoolPath()] = None`.
+
+    A manifest gives the path. In a trial's settings, and so in its identity, 'sha256:...' of the content stands in its
+    place; `Task.pairs` turns that into the pool.
+    """
 
 
 class Recipe(Frozen):

@@ -70,3 +70,12 @@ def draw_captions(
     chosen = torch.randint(len(table), (len(labels) * world_size,), generator=generator)
     mine = chosen[rank * len(labels) : (rank + 1) * len(labels)]
     return table[mine.to(table.device), labels.to(table.device)]
+
+
+def text_tokens(text: TextEncoder, captions: Sequence[str | None]) -> Tensor:
+    """Token ids (B, L) of captions, without the columns that all leave empty. Raises ValueError if one is None."""
+    if missing := sum(caption is None for caption in captions):
+        raise ValueError(f"{missing} of {len(captions)} images of a batch have no caption")
+    tokens: Tensor = text.tokenizer([str(caption) for caption in captions])
+    used = tokens.any(dim=0).nonzero()
+    return tokens[:, : int(used.max()) + 1].to(text.device)

@@ -24,7 +24,7 @@ from training.checkpoint import (
 )
 from training.config import Recipe, SelectionRule
 from training.evaluate import autocast
-from training.model import ImageClassifier, load_state, state_dict
+from training.model import ImageClassifier, TextEncoder, load_state, state_dict
 from training.optim import check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds
 from training.runtime import Runtime
 from training.timing import Stopwatch
@@ -84,6 +84,8 @@ class FitResult:
     selected_step: int
     trace: tuple[Score, ...]
     images_seen: int
+    texts_seen: int = 0
+    """texts encoded in training steps, over all workers"""
 
 
 @dataclass(kw_only=True)
@@ -107,6 +109,7 @@ class Fit:
     metrics: Path
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     step: int = 0
+    texts_seen: int = 0
     trace: list[Score] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -132,6 +135,7 @@ class Fit:
             selected_step=chosen.step,
             trace=tuple(self.trace),
             images_seen=self.step * self.recipe.global_batch_size,
+            texts_seen=self.texts_seen * self.runtime.world_size,
         )
 
     def _run_phase(self, phase: Phase, first: int, last: int, saved: dict[str, Tensor] | None) -> None:
@@ -161,8 +165,10 @@ class Fit:
     def _train_step(
         self, objective: nn.Module, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, raw: RawBatch
     ) -> Losses:
+        texts_before = TextEncoder.texts_encoded
         with autocast(self.runtime.device):
             losses: Losses = objective(self.normalise(raw))
+        self.texts_seen += TextEncoder.texts_encoded - texts_before
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["loss"])
         # Asked after the backward pass is under way, so that a GPU has work while the host waits for the answer.
@@ -214,6 +220,7 @@ class Fit:
                 tensors |= _prefixed("optimizer/", pack_optimizer(optimizer))
             meta = {
                 "step": self.step,
+                "texts_seen": self.texts_seen,
                 "trace": [[score.step, score.accuracy, score.nll] for score in self.trace],
                 "method": method_values,
                 "seconds": self.stopwatch.seconds,
@@ -229,6 +236,7 @@ class Fit:
         load_state(self.model, _below("model/", tensors))
         self.best = _below("best/", tensors)
         self.step = meta["step"]
+        self.texts_seen = meta.get("texts_seen", 0)
         self.trace = [Score(*row) for row in meta["trace"]]
         self.stopwatch.seconds = meta["seconds"]
         unpack_attributes(self.method, self.method.resumable, _below("method/", tensors), meta["method"])

@@ -15,7 +15,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import open_clip
 import torch
@@ -62,6 +62,8 @@ class TextEncoder(nn.Module):
 
     clip: Any
     """open_clip's model without its image tower; its class varies with the architecture"""
+    texts_encoded: ClassVar[int] = 0
+    """texts that all towers of this process have encoded so far; a run counts its own by the difference"""
 
     def __init__(self, clip: nn.Module, tokenizer: Any) -> None:
         """`tokenizer`: texts to token ids (N, context length), as open_clip's."""
@@ -84,8 +86,9 @@ class TextEncoder(nn.Module):
         """As `encode`, with gradient, for methods that train a copy of the tower.
 
         Short sequences are not padded where the tower allows it: attention is causal and the feature is read at the
-        end-of-text token, so what follows has no influence (methods.md 2.3), and 10 tokens cost a seventh of 77.
+        end-of-text token, so what follows has no influence, and 10 tokens cost a seventh of 77.
         """
+        TextEncoder.texts_encoded += len(tokens)
         tokens = tokens.to(self.device)
         if isinstance(self.clip, CLIP):
             return F.normalize(self._encode_short(self.clip, tokens).float(), dim=-1)

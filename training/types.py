@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -60,6 +60,30 @@ class Phase:
     """None: the recipe's"""
 
 
+class Pairs(Protocol):
+    """A pool of image-text pairs beside the dataset."""
+
+    def __len__(self) -> int:
+        """Pairs in the pool."""
+        ...
+
+    def features(self, side: Literal["image", "text"]) -> Tensor:
+        """L2-normalised zero-shot features (N, D) of all images or texts, on the CPU, whole on every worker."""
+        ...
+
+    def batches(self, chosen: Sequence[int], global_batch_size: int, start: int) -> Iterator[Batch]:
+        """This worker's parts of augmented batches of the pairs `chosen` (their places in the pool), on the device.
+
+        Batch `i` is a pure function of the arguments, the trial's seed and `i`; the first one given is batch `start`.
+        """
+        ...
+
+
+def _no_pairs(pool: str) -> Pairs:
+    """The default of `Task.pairs`."""
+    raise ValueError(f"no pool of image-text pairs {pool!r} is at hand here")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """What a method may know of the problem: never a dataset's name, never test data."""
@@ -72,6 +96,10 @@ class Task:
     seed: int
     images: Callable[[Literal["train", "val"]], Iterable[Batch]]
     """one pass over the reference images without augmentation, on the device; this worker's part of them, in order"""
+    captions: Callable[[], Sequence[str | None]] = tuple
+    """the captions of all training images, None where there is none; reads no images"""
+    pairs: Callable[[str], Pairs] = _no_pairs
+    """the pool of image-text pairs that a setting marked `training.config.PoolPath` names"""
     runtime: Runtime = field(default_factory=Runtime)
     """for what needs all workers' values: `all_gather`, `gather_with_gradient`"""
     label_smoothing: float = 0.0

@@ -52,7 +52,7 @@ def test_its_gradient_is_that_of_the_cross_entropy_of_the_paper() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_at_large_temperature_it_is_the_centred_squared_gap(dtype: torch.dtype) -> None:
-    """Eq. 21 of the Lipsum-FT paper; the centred gap is the plain one with the mean text taken off (methods.md 12.8)."""
+    """Eq. 21 of the Lipsum-FT paper; the centred gap is the plain one with the mean text taken off."""
     now, before, texts, s = unit(5, 0, dtype), unit(5, 1, dtype), unit(9, 2, dtype), 10.0
     delta = s * (now - before) @ texts.T
     eq21 = delta.square().sum(1).mean() / (2 * 9) - delta.sum(1).square().mean() / (2 * 81)

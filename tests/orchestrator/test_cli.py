@@ -262,7 +262,7 @@ class TestOthers:
         (folder / "plugins" / "mine.py").write_text(SOUP.replace("Soup", "Mine"))
         methods = call("list", "methods", "--plugins", "plugins").stdout
         assert "mine: Mine (none); post-hoc, builds on all seeds together\n" in methods
-        assert "    strength: number, default 1.0" in methods
+        assert "    strength: number >= 0, default 1.0" in methods
         assert "zero_shot: " in methods and "does not train\n" in methods
         assert call("list", "methods", "--plugins", "nowhere").exit_code == 2
         models = call("list", "models").stdout.splitlines()
@@ -275,7 +275,7 @@ class TestOthers:
     def test_help_teaches(self):
         result = call("--help")
         assert result.exit_code == 0
-        for command in ("plan", "run", "status", "report", "prepare", "list", "schema"):
+        for command in ("plan", "run", "status", "report", "prepare", "check", "list", "schema"):
             assert f"\n  {command} " in result.stdout
         assert "Examples: run; run benchmarks.yaml pacs" in " ".join(call("run", "--help").stdout.split())
 

@@ -1,0 +1,84 @@
+"""`python -m orchestrator check`: the whole contract on one file, a line for each promise."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator.conformance import CHECKS, Candidate, ConformanceError, Ground, Subject, pair
+
+PAIR = "two workers give what one gives"
+MEND = "mend that first"
+
+
+def quiet() -> None:
+    """Keep open_clip's warning of random weights, which are what is wanted here, off the screen."""
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+def check_file(path: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> bool:
+    """Whether a method's file keeps every promise; says which.
+
+    Raises FileNotFoundError or MethodError for a file that is no method's.
+    """
+    torch.set_num_threads(1)
+    subject = Subject.of_file(path, settings)
+    found = subject.load()
+    say(f"{path}: {found.title} ({found.paper})")
+    with tempfile.TemporaryDirectory() as folder:
+        ground = Ground(Path(folder))
+        results = list(_results(Candidate(subject, ground), say))
+    kept = sum(results)
+    say(f"{kept} of {len(results)} hold" + ("" if kept == len(results) else "; see docs/add-a-method.md"))
+    return kept == len(results)
+
+
+def _results(candidate: Candidate, say: Callable[[str], None]) -> Iterator[bool]:
+    """Whether each promise holds, as soon as it is known."""
+    seen: set[str] = set()
+    with ExitStack() as stack:
+        workers = None
+        for check in CHECKS:
+            if not check.applies(candidate.subject):
+                continue
+            if check.kind in ("trained", "post-hoc") and workers is None:
+                workers = pair.Pair([candidate.subject], candidate.ground)  # they start while the others run
+                stack.callback(workers.stop)
+            yield _one(check.promise, lambda run=check.run: run(candidate), candidate, seen, say)  # type: ignore[misc]
+        if workers is not None and any(reason.endswith(MEND) for reason in seen):
+            say(f"  FAILS  {PAIR}: not tried; {MEND}")
+            yield False
+        elif workers is not None:
+            workers.wait()
+            yield _one(PAIR, lambda: workers.compare(candidate), candidate, seen, say)
+
+
+def _one(
+    promise: str, run: Callable[[], None], candidate: Candidate, seen: set[str], say: Callable[[str], None]
+) -> bool:
+    try:
+        run()
+    except Exception as error:
+        reason = _reason(error, candidate.subject.path)
+        say(f"  FAILS  {promise}: {'as above' if reason in seen else reason}")
+        seen.add(reason)
+        return False
+    say(f"  holds  {promise}")
+    return True
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """On one line; an exception of the method's own with the line of its file that it passed."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ConformanceError):
+        return text
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == path.resolve()]
+    where = f"line {frames[-1].lineno}, in {frames[-1].name}" if frames else "outside of the file"
+    return f"{type(error).__name__}: {text} ({where}); {MEND}"
