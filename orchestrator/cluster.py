@@ -18,6 +18,8 @@ GIB = 2**30
 MEMORY_PER_SLOT = int(1.6 * GIB)
 """Resident size of a CPU slot: Train's five helper processes (1.2 GB, shared pages counted) and the worker."""
 
+START_ATTEMPTS = 3
+
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a local Ray. Metrics and ids go through it, never images or weights; the default is 30 % of the memory."""
 
@@ -117,16 +119,28 @@ def _start(dashboard: bool) -> Session:
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # The workers' `datasets` must be ours, wherever the driver was started.
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    context = ray.init(
-        address="local",
-        include_dashboard=None if dashboard else False,  # None: if it is installed
-        dashboard_host="127.0.0.1",
-        object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
-    url = getattr(context, "dashboard_url", None)
+    url = getattr(_init_local(dashboard), "dashboard_url", None)
     return Session(joined=False, dashboard=f"http://{url}" if url else None, token=token)
+
+
+def _init_local(dashboard: bool) -> object:
+    """`ray.init` of a local Ray, tried again: on a busy machine its node may miss the 30 s that Ray hard-codes for it."""
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return ray.init(
+                address="local",
+                include_dashboard=None if dashboard else False,  # None: if it is installed
+                dashboard_host="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        except Exception as error:  # Ray raises no narrower one
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise ClusterError(f"a local Ray did not start in {attempt} attempts: {reason}") from error
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager

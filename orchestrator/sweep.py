@@ -152,11 +152,13 @@ def _run(
     from orchestrator.progress import Progress
 
     request = cluster.Request(options.slots, options.gpus_per_trial, options.workers_per_trial, options.cpus_per_trial)
-    with _quiet(console) as display, cluster.session() as found, Interrupts().listening() as interrupts:
-        try:
-            shape = cluster.fit(request, cluster.nodes(), len(trials))
-        except cluster.ClusterError as error:
-            raise SweepError(str(error)) from None
+    with (
+        _as_sweep_error(cluster.ClusterError, PoolError),
+        _quiet(console) as display,
+        cluster.session() as found,
+        Interrupts().listening() as interrupts,
+    ):
+        shape = cluster.fit(request, cluster.nodes(), len(trials))
         pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after)
         with Progress(trials, shape.slots, results, display) as progress:
             _announce(progress, found, shape, len(trials), len(ended))
@@ -167,8 +169,6 @@ def _run(
                 for start in range(0, len(trials), MAX_TRIALS_A_TUNER):
                     sweep.run_batch(trials[start : start + MAX_TRIALS_A_TUNER], start // MAX_TRIALS_A_TUNER)
                 patience = 15.0
-            except PoolError as error:
-                raise SweepError(str(error)) from None
             finally:
                 pool.close(patience)
 
@@ -272,6 +272,15 @@ class _Sweep:
     def _close(self, id: str, record: TrialRecord | None, reason: str | None) -> None:
         self._ended[id] = reason
         self._progress.end(id, record, reason)
+
+
+@contextlib.contextmanager
+def _as_sweep_error(*kinds: type[Exception]) -> Iterator[None]:
+    """What keeps a sweep from running at all is one kind of error to who asked for it."""
+    try:
+        yield
+    except kinds as error:
+        raise SweepError(str(error)) from None
 
 
 @contextlib.contextmanager
