@@ -238,8 +238,7 @@ def check(
         import methods
         from orchestrator.conformance.report import check_file, quiet
 
-        quiet()
-        with bad_input(methods.MethodError, FileNotFoundError):
+        with quiet(), bad_input(methods.MethodError, FileNotFoundError):
             holds = check_file(path, chosen, typer.echo)
     raise typer.Exit(0 if holds else EXIT_FAILED)
 

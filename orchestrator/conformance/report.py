@@ -6,7 +6,7 @@ import logging
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,16 @@ PAIR = "two workers give what one gives"
 MEND = "mend that first"
 
 
-def quiet() -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep open_clip's warning of random weights, which are what is wanted here, off the screen."""
-    logging.getLogger().setLevel(logging.ERROR)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def check_file(path: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> bool:

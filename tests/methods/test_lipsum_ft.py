@@ -1,7 +1,8 @@
-"""The penalty against an independent reference, and its limits."""
+"""The penalty against the official code's numbers and an independent reference, and its limits."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,24 @@ from tests.bench import Bench, Killed, kill_at, make_method
 from training.model import ModelError, PretrainedClip, TextEncoder
 from training.penalties import energy_gap, expected_energy_gap, text_moment
 
+GOLDEN = json.loads((Path(__file__).parent / "golden/lipsum_ft.json").read_text())
+
 
 @pytest.fixture
 def bench(tiny_clip: PretrainedClip, blobs: Prepared) -> Bench:
     return Bench(tiny_clip, blobs)
+
+
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: f"{case['dtype']}{'-near' * case['near']}")
+def test_the_penalty_and_its_gradient_are_those_of_the_official_code(case: dict) -> None:
+    dtype = getattr(torch, case["dtype"])
+    now, before, texts = (torch.tensor(case[name], dtype=dtype) for name in ("features", "reference", "texts"))
+    penalty = energy_gap(now.requires_grad_(), before, texts, GOLDEN["logit_scale"])
+    assert penalty.item() == pytest.approx(case["penalty"], rel=1e-5)
+    (gradient,) = torch.autograd.grad(penalty, now)
+    expected = torch.tensor(case["grad_features"], dtype=dtype)
+    # Relative to the largest entry: in float32 the sums over texts cancel in the small ones.
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
 def test_the_penalty_is_half_the_mean_squared_gap_of_scaled_energies() -> None:

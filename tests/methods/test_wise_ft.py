@@ -1,7 +1,8 @@
-"""Interpolation: exact end points, linear between, clear refusals."""
+"""Interpolation: the official code's numbers, exact end points, clear refusals."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,23 @@ from datasets.shards import Prepared
 from methods.base import PostHoc, PostHocInputs
 from tests.bench import Bench
 from training.model import PretrainedClip, load_state, state_dict
+from training.weights import interpolate
+
+GOLDEN = json.loads((Path(__file__).parent / "golden/wise_ft.json").read_text())
+
+
+@pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: case["dtype"])
+def test_the_weights_are_those_of_the_official_code(case: dict) -> None:
+    dtype = getattr(torch, case["dtype"])
+    zero_shot, tuned = (
+        {name: torch.tensor(value, dtype=dtype) for name, value in case[which].items()}
+        for which in ("zero_shot", "finetuned")
+    )
+    for merged in case["merged"]:
+        found = interpolate(zero_shot, tuned, merged["alpha"])
+        assert found.keys() == merged["weights"].keys()
+        for name, value in merged["weights"].items():
+            torch.testing.assert_close(found[name], torch.tensor(value, dtype=dtype), rtol=1e-6, atol=0)
 
 
 def test_it_derives_one_predictor_for_each_alpha(tiny_clip: PretrainedClip, blobs: Prepared, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def manifest(tmp_path: Path, blobs: Prepared, tiny_config: Path) -> Path:
-    """A benchmark of three trials outside the upload: named, like its results, by an absolute path."""
+    """A benchmark of four trials outside the upload: named, like its results, by an absolute path."""
     return write_manifest(tmp_path, blobs, tiny_config, seeds=[0], steps=6)
 
 
@@ -77,14 +77,15 @@ def submit(environment: dict[str, str], *command: str) -> subprocess.CompletedPr
 def test_a_submitted_benchmark_runs_on_the_cluster(cluster: dict[str, str], manifest: Path):
     job = submit(cluster, "python", "-m", "orchestrator", "run", str(manifest))
     assert job.returncode == 0, job.stdout + job.stderr
-    assert "3 trials to run, 0 recorded before; 2 slots x 1 thread" in job.stdout
+    assert "4 trials to run, 0 recorded before; 2 slots x 1 thread" in job.stdout
     records = load_records(Results(manifest.parent / "results")).records.values()
     assert sorted((record.spec.method, record.status) for record in records) == [
         ("ft", "completed"),
+        ("head_only", "completed"),
         ("wise_ft", "completed"),
         ("zero_shot", "completed"),
     ]
-    assert (manifest.parent / "results" / "leaderboard.html").exists()
+    assert "head_only" in (manifest.parent / "results" / "leaderboard.html").read_text()
 
 
 def test_bad_input_fails_the_job(cluster: dict[str, str], tmp_path: Path):
