@@ -86,6 +86,12 @@ class TrialRecord(Frozen):
     )
     images_seen: int = Field(0, ge=0, description="training images, repeats counted")
     texts_seen: int = Field(0, ge=0, description="texts encoded in training steps, over all workers")
+    images_encoded: int = Field(
+        0,
+        ge=0,
+        description="images passed through an image encoder in training, over all workers; frozen teachers and the passes "
+        "of `setup` count, so divided by images_seen it is the forward passes an image costs",
+    )
     peak_memory_bytes: int | None = Field(
         None, ge=0, description="GPU: peak allocated; CPU: peak resident size of the process"
     )

@@ -21,6 +21,14 @@ UNPREPARED = "unprepared"
 """Identity of data or weights that are not on this machine: such trials can be planned, not run."""
 
 
+class TransferRef(Frozen):
+    """A dataset that a trial is evaluated on without having been trained on it."""
+
+    name: str
+    identity: str = Field(description="sha256 of dataset.json, or 'unprepared'")
+    domains: tuple[str, ...]
+
+
 class DataRef(Frozen):
     """Which images: the dataset by content, the domains trained on and the domains evaluated."""
 
@@ -32,6 +40,16 @@ class DataRef(Frozen):
         0.1, gt=0, lt=1, description="share of each source's train split held out for selection"
     )
     split_seed: int = Field(0, ge=0)
+    target_split: Literal["test", "in"] = Field(
+        "test",
+        description="images a target is measured on; in: those of its train split that are not held out (DomainBed)",
+    )
+    class_names: Literal["as_published", "spaces"] = Field(
+        "as_published", description="spaces: underscores of class names are replaced in prompts"
+    )
+    transfer: tuple[TransferRef, ...] = Field(
+        (), description="datasets not trained on, evaluated with heads rebuilt from text"
+    )
 
 
 class ModelRef(Frozen):
@@ -61,9 +79,23 @@ class TrialSpec(Frozen):
     inputs: tuple[str, ...] = Field((), description="ids of the finished trials a post-hoc method builds on")
 
 
+ADDED: dict[tuple[str, str], Any] = {
+    ("data", "target_split"): "test",
+    ("data", "class_names"): "as_published",
+    ("data", "transfer"): [],
+    ("recipe", "freeze_head"): False,
+}
+"""Fields that came after the first records, with the value that stands for what was done before. They enter the hash only
+with another value, so that a new field leaves the trials of old records done."""
+
+
 def canonical_json(spec: TrialSpec) -> str:
     """The text that is hashed: sorted keys, no spaces, shortest floats. Stable over Python versions and machines."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    content = spec.model_dump(mode="json")
+    for (part, key), before in ADDED.items():
+        if content[part] is not None and content[part][key] == before:
+            del content[part][key]
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def trial_id(spec: TrialSpec) -> str:

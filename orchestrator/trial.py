@@ -70,6 +70,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
             trace=_trace(trial.spec, fitted),
             images_seen=fitted.images_seen if fitted else 0,
             texts_seen=fitted.texts_seen if fitted else 0,
+            images_encoded=fitted.images_encoded if fitted else 0,
             num_attempts=attempt,
             peak_memory_bytes=peak_memory_bytes(runtime.device),
             environment=describe_environment(runtime),

@@ -53,6 +53,7 @@ class Recipe(Frozen):
         (0.08, 1.0), description="area of the random crop as a share of the image: minimum, maximum"
     )
     flip: bool = Field(True, description="mirror each training image with probability 0.5")
+    freeze_head: bool = Field(False, description="keep the head at its first weights and train the image encoder alone")
 
     @model_validator(mode="after")
     def _crop_scale_is_a_range(self) -> Self:

@@ -25,7 +25,7 @@ from training.checkpoint import (
 from training.config import Recipe, SelectionRule
 from training.evaluate import autocast
 from training.model import ImageClassifier, TextEncoder, load_state, state_dict
-from training.optim import check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds
+from training.optim import check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds, without_head
 from training.runtime import Runtime
 from training.timing import Stopwatch
 from training.types import Batch, Losses, Phase, RawBatch, Task
@@ -86,6 +86,8 @@ class FitResult:
     images_seen: int
     texts_seen: int = 0
     """texts encoded in training steps, over all workers"""
+    images_encoded: int = 0
+    """images passed through an image encoder in `setup` and in training steps, frozen ones counted, over all workers"""
 
 
 @dataclass(kw_only=True)
@@ -110,6 +112,7 @@ class Fit:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     step: int = 0
     texts_seen: int = 0
+    images_encoded: int = 0
     trace: list[Score] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -119,7 +122,11 @@ class Fit:
         Raises PhaseError for phases that do not fit the model and NonFiniteLossError before a bad step is taken.
         """
         with self.stopwatch.stage("setup"):
+            before = ImageClassifier.images_encoded
             self.phases: list[Phase] = list(self.method.setup(self.model, self.task))
+            self.images_encoded = ImageClassifier.images_encoded - before
+        if self.recipe.freeze_head:
+            self.phases = without_head(self.phases)
         check_phases(self.phases, self.model)
         bounds = phase_bounds(self.phases, self.recipe.num_steps)
         saved = self._load()
@@ -136,6 +143,7 @@ class Fit:
             trace=tuple(self.trace),
             images_seen=self.step * self.recipe.global_batch_size,
             texts_seen=self.texts_seen * self.runtime.world_size,
+            images_encoded=self.images_encoded * self.runtime.world_size,
         )
 
     def _run_phase(self, phase: Phase, first: int, last: int, saved: dict[str, Tensor] | None) -> None:
@@ -165,10 +173,11 @@ class Fit:
     def _train_step(
         self, objective: nn.Module, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, raw: RawBatch
     ) -> Losses:
-        texts_before = TextEncoder.texts_encoded
+        texts_before, images_before = TextEncoder.texts_encoded, ImageClassifier.images_encoded
         with autocast(self.runtime.device):
             losses: Losses = objective(self.normalise(raw))
         self.texts_seen += TextEncoder.texts_encoded - texts_before
+        self.images_encoded += ImageClassifier.images_encoded - images_before
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["loss"])
         # Asked after the backward pass is under way, so that a GPU has work while the host waits for the answer.
@@ -221,6 +230,7 @@ class Fit:
             meta = {
                 "step": self.step,
                 "texts_seen": self.texts_seen,
+                "images_encoded": self.images_encoded,
                 "trace": [[score.step, score.accuracy, score.nll] for score in self.trace],
                 "method": method_values,
                 "seconds": self.stopwatch.seconds,
@@ -237,6 +247,7 @@ class Fit:
         self.best = _below("best/", tensors)
         self.step = meta["step"]
         self.texts_seen = meta.get("texts_seen", 0)
+        self.images_encoded = meta.get("images_encoded", self.images_encoded)
         self.trace = [Score(*row) for row in meta["trace"]]
         self.stopwatch.seconds = meta["seconds"]
         unpack_attributes(self.method, self.method.resumable, _below("method/", tensors), meta["method"])

@@ -35,6 +35,8 @@ class ImageClassifier(nn.Module):
     """Image encoder and classification head. All parameters can be trained; the logit scale is a buffer."""
 
     logit_scale: Tensor
+    images_encoded: ClassVar[int] = 0
+    """images that all image encoders of this process have encoded so far; a run counts its own by the difference"""
 
     def __init__(self, visual: nn.Module, head: Tensor, logit_scale: float) -> None:
         """`visual`: (B, 3, H, W) -> (B, D), projection included; `head`: (D, K); `logit_scale`: s, already exponentiated."""
@@ -45,6 +47,7 @@ class ImageClassifier(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """L2-normalised features (B, D), float32 whatever the autocast, of normalised images (B, 3, H, W)."""
+        ImageClassifier.images_encoded += len(images)
         return F.normalize(self.visual(images).float(), dim=-1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -27,6 +28,16 @@ def check_phases(phases: list[Phase], model: nn.Module) -> None:
             raise PhaseError(f"phase {phase.name!r} trains nothing")
         if unknown := sorted(set(phase.trained) - names):
             raise PhaseError(f"phase {phase.name!r} trains {unknown[0]!r}, which is no parameter of the model")
+
+
+def without_head(phases: list[Phase]) -> list[Phase]:
+    """The phases with the head frozen (`recipe.freeze_head`). Raises PhaseError for one that trains nothing else."""
+    kept = [replace(phase, trained=tuple(name for name in phase.trained if name != "head")) for phase in phases]
+    if empty := [phase.name for phase in kept if not phase.trained]:
+        raise PhaseError(
+            f"recipe.freeze_head leaves phase {empty[0]!r} nothing to train; it is the head that it trains"
+        )
+    return kept
 
 
 def phase_bounds(phases: list[Phase], num_steps: int) -> list[tuple[int, int]]:

@@ -99,7 +99,8 @@ def resume(candidate: Candidate) -> None:
     resumed = fit.run()
     wrong = differing(uncut.model.state_dict(), fit.model.state_dict()) or differing(whole.weights, resumed.weights)
     require(not wrong, f"{some(wrong)} differs after an interruption", STATE)
-    require(whole.texts_seen == resumed.texts_seen, "texts are counted anew after an interruption", "report it: a bug")
+    counts = [(fitted.texts_seen, fitted.images_encoded) for fitted in (whole, resumed)]
+    require(counts[0] == counts[1], "texts or images are counted anew after an interruption", "report it: a bug")
     require(whole.trace == resumed.trace, "scores differ after an interruption", STATE)
 
 

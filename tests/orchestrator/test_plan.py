@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,17 @@ from datasets.shards import write_prepared
 from orchestrator.manifest import ManifestError, load_manifest
 from orchestrator.plan import Estimate, estimate, image_counts, make_plans, statuses, unprepared
 from orchestrator.records import ErrorInfo, Evaluation, Results, TrialRecord, write_record
-from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, ModelRef, TrialSpec, canonical_json, trial_id
+from orchestrator.spec import (
+    ADDED,
+    UNPREPARED,
+    BenchmarkPlan,
+    DataRef,
+    ModelRef,
+    TransferRef,
+    TrialSpec,
+    canonical_json,
+    trial_id,
+)
 from tests.orchestrator.manifest_fixtures import BASE, PublishedDataset, TinyDataset, changed, folder, write
 from training.config import Recipe
 
@@ -62,23 +73,39 @@ class TestIdentity:
         )
         assert trial_id(bare) == "zero_shot-tiny-any-s0-1685df07d38d"
 
+    def test_later_fields_enter_the_id_only_with_another_value(self):
+        def changed(part: str, **values: Any) -> str:
+            return trial_id(SPEC.model_copy(update={part: getattr(SPEC, part).model_copy(update=values)}))
+
+        assert {key for _, key in ADDED} == {"target_split", "class_names", "transfer", "freeze_head"}
+        for (part, key), before in ADDED.items():
+            assert getattr(SPEC, part).model_dump(mode="json")[key] == before
+            assert type(getattr(SPEC, part)).model_fields[key].default == (tuple(before) if before == [] else before)
+        transfer = (TransferRef(name="other", identity="cd" * 32, domains=("other",)),)
+        ids = {changed("data"), changed("data", target_split="in"), changed("data", class_names="spaces")}
+        ids |= {changed("data", transfer=transfer), changed("recipe", freeze_head=True)}
+        assert len(ids) == 5
+        assert trial_id(SPEC) in ids
+
     def test_every_field_is_known_to_change_results(self):
-        """A new field changes every id. If it changes results, give it here and raise TRIAL_ID_VERSION; else move it out."""
+        """A new field may change every id. If it changes results, give it here and in ADDED; else move it out."""
         assert set(TrialSpec.model_fields) == {
             "method", "method_version", "settings", "data", "model", "recipe", "preprocessing", "selection", "seed", "inputs",
         }  # fmt: skip
-        assert set(DataRef.model_fields) == {"name", "identity", "sources", "targets", "val_fraction", "split_seed"}
+        assert set(DataRef.model_fields) == {
+            "name", "identity", "sources", "targets", "val_fraction", "split_seed", "target_split", "class_names", "transfer",
+        }  # fmt: skip
         assert set(ModelRef.model_fields) == {"name", "weights", "architecture"}
         assert set(Recipe.model_fields) == {
             "optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "warmup_fraction", "num_steps",
-            "global_batch_size", "eval_every", "grad_clip", "label_smoothing", "crop_scale", "flip",
+            "global_batch_size", "eval_every", "grad_clip", "label_smoothing", "crop_scale", "flip", "freeze_head",
         }  # fmt: skip
 
     @pytest.mark.parametrize("part", ["recipe", "data", "model"])
     def test_the_golden_spec_has_no_default(self, part):
         value = getattr(SPEC, part)
         for name, field in type(value).model_fields.items():
-            assert getattr(value, name) != field.default, name
+            assert (part, name) in ADDED or getattr(value, name) != field.default, name
 
     def test_canonical_json_is_independent_of_the_order_of_settings(self):
         turned = SPEC.model_copy(update={"settings": dict(reversed(SPEC.settings.items()))})

@@ -13,7 +13,7 @@ from datasets.shards import Prepared
 from methods.base import Method, NoSettings
 from tests.bench import RECIPE, Bench, Killed, kill_at, make_method
 from training.fit import NonFiniteLossError
-from training.model import ImageClassifier, PretrainedClip, load_state
+from training.model import ImageClassifier, PretrainedClip, load_state, state_dict
 from training.types import Batch, Losses
 
 
@@ -128,6 +128,12 @@ def test_micro_settings_matter(bench: Bench, tmp_path: Path) -> None:
         update = {name: value} | ({"weight_decay": 0.1} if name == "optimizer" else {})
         other = bench.run("ft", tmp_path / name, recipe=RECIPE.model_copy(update=update)).weights
         assert not equal(base, other), name
+
+
+def test_a_frozen_head_stays_where_it_was(bench: Bench, tmp_path: Path) -> None:
+    result = bench.run("ft", tmp_path, recipe=RECIPE.model_copy(update={"freeze_head": True}))
+    assert torch.equal(result.weights["head"], bench.head)
+    assert not equal(result.weights, state_dict(bench.clip.classifier(bench.head, torch.device("cpu"))))
 
 
 def test_the_zero_shot_weights_are_what_setup_sees_on_resume(bench: Bench, tmp_path: Path) -> None:

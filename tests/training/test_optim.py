@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from training.config import Recipe
-from training.optim import PhaseError, check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds
+from training.optim import (
+    PhaseError,
+    check_phases,
+    freeze_all_but,
+    lr_factor,
+    make_optimizer,
+    phase_bounds,
+    without_head,
+)
 from training.types import Phase
 
 
@@ -45,6 +53,12 @@ def test_a_phase_without_a_step_is_refused() -> None:
 def test_phases_that_do_not_fit_the_model_are_refused(phases: list[Phase], message: str) -> None:
     with pytest.raises(PhaseError, match=message):
         check_phases(phases, nn.Linear(2, 2))
+
+
+def test_a_frozen_head_leaves_the_rest_of_each_phase() -> None:
+    assert without_head([Phase(name="a", trained=("visual.w", "head"))]) == [Phase(name="a", trained=("visual.w",))]
+    with pytest.raises(PhaseError, match="leaves phase 'b' nothing to train"):
+        without_head([Phase(name="b", trained=("head",))])
 
 
 def test_what_no_phase_names_is_frozen() -> None:
