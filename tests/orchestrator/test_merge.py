@@ -1,0 +1,120 @@
+"""Folders of results are joined, conflicts are named, and nothing is ever overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.aggregate import aggregate
+from orchestrator.bad_input import BadInputError
+from orchestrator.merge import MergeConflictError, merge
+from orchestrator.records import Results, load_plans, load_records, read_record, write_record
+from tests.orchestrator.record_factory import Folder, demo
+
+
+def halves(tmp_path: Path) -> tuple[Folder, Path, Path]:
+    """The records of a whole sweep, each in one of two folders; both have the zero-shot model's and the whole plan."""
+    whole = demo()
+    shared = {id for id in whole.records if id.startswith("zero_shot")}
+    ids = [id for id in whole.records if id not in shared]
+    roots = []
+    for number, name in enumerate("ab"):
+        part = replace(whole, records={id: r for id, r in whole.records.items() if id in {*ids[number::2], *shared}})
+        roots.append(part.write(tmp_path / name))
+    return whole, roots[0], roots[1]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_halves_make_the_whole_and_are_left_alone(tmp_path: Path) -> None:
+    whole, a, b = halves(tmp_path)
+    for path in Results(a).root.glob("trials/*"):
+        (path / "log.txt").write_text("log")
+    before = snapshot(a), snapshot(b)
+    merged = merge([a, b], tmp_path / "c")
+    assert (merged.trials, len(merged.repeated), merged.completed_elsewhere) == (len(whole.records), 1, ())
+    assert (snapshot(a), snapshot(b)) == before
+    joined = load_records(Results(tmp_path / "c"))
+    assert joined.records == whole.records
+    assert len(list(tmp_path.glob("c/trials/*/log.txt"))) == len(load_records(Results(a)).records)
+    board = aggregate(load_plans(Results(tmp_path / "c")), joined)
+    assert all(outcome.status == "done" for outcome in board.outcomes)
+    assert board == aggregate(whole.plans(), load_records(Results(whole.write(tmp_path / "whole"))))
+
+
+def test_seeds_added_by_another_person_join_the_plan(tmp_path: Path) -> None:
+    a = demo(seeds=(0, 1)).write(tmp_path / "a")
+    b = demo(seeds=(2,)).write(tmp_path / "b")
+    merge([a, b], tmp_path / "c")
+    [plan] = load_plans(Results(tmp_path / "c"))
+    assert sorted({t.spec.seed for t in plan.trials if t.label == "ft"}) == [0, 1, 2]
+    assert len({t.id for t in plan.trials}) == len(plan.trials)
+
+
+def test_different_outcomes_are_named_and_nothing_is_written(tmp_path: Path) -> None:
+    _, a, b = halves(tmp_path)
+    [id] = [path.name for path in (b / "trials").iterdir() if path.name.startswith("zero_shot")]
+    record = read_record(Results(b).record(id))
+    first = record.evaluations[0]
+    changed = first.model_copy(update={"num_correct": first.num_correct - 1, "accuracy": first.accuracy - 0.001})
+    write_record(Results(b), record.model_copy(update={"evaluations": (changed, *record.evaluations[1:])}))
+    with pytest.raises(MergeConflictError) as raised:
+        merge([a, b], tmp_path / "c")
+    assert str(raised.value) == f"{id}: {a} and {b} differ: 550 and 549 of 1000 images right on real/test"
+    assert not (tmp_path / "c").exists()
+
+
+def test_where_and_when_a_trial_ran_is_no_conflict(tmp_path: Path) -> None:
+    _, a, b = halves(tmp_path)
+    [id] = [path.name for path in (b / "trials").iterdir() if path.name.startswith("zero_shot")]
+    record = read_record(Results(b).record(id))
+    write_record(Results(b), record.model_copy(update={"seconds": {"train": 99.0}, "num_attempts": 3}))
+    assert merge([a, b], tmp_path / "c").repeated == (id,)
+    assert read_record(Results(tmp_path / "c").record(id)).num_attempts == 1
+
+
+@pytest.mark.parametrize("failed_first", [True, False])
+def test_a_completed_record_wins_over_a_failed_one(tmp_path: Path, failed_first: bool) -> None:
+    good, bad = demo(), demo()
+    trial = next(t for t in bad.plan if t.label == "ft")
+    bad.failed(trial)
+    roots = [bad.write(tmp_path / "bad"), good.write(tmp_path / "good")]
+    merged = merge(roots if failed_first else roots[::-1], tmp_path / "c")
+    assert merged.completed_elsewhere == (trial.id,)
+    assert read_record(Results(tmp_path / "c").record(trial.id)).status == "completed"
+
+
+def test_unfinished_trials_stay_where_they_are(tmp_path: Path) -> None:
+    _, a, b = halves(tmp_path)
+    (a / "trials" / "ft-half-way").mkdir()
+    assert merge([a, b], tmp_path / "c").unfinished == (str(a / "trials" / "ft-half-way"),)
+    assert not (tmp_path / "c" / "trials" / "ft-half-way").exists()
+
+
+def test_benchmarks_that_differ_are_a_conflict(tmp_path: Path) -> None:
+    a = demo().write(tmp_path / "a")
+    b = demo(folder=Folder(dataset="other")).write(tmp_path / "b")
+    with pytest.raises(MergeConflictError, match=r"benchmark 'demo' of .*a and .*b differ in dataset: demo and other"):
+        merge([a, b], tmp_path / "c")
+
+
+def test_bad_folders_are_refused(tmp_path: Path) -> None:
+    _, a, b = halves(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    for sources, to, message in (
+        ([a, tmp_path / "nothing"], "c", "nothing holds no results"),
+        ([a, a], "c", "two or more different folders"),
+        ([a], "c", "two or more different folders"),
+        ([a, b], "full", "not an empty folder"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            merge(sources, tmp_path / to)
+    next((b / "trials").glob("*/record.json")).write_text("{}")
+    with pytest.raises(BadInputError, match=r"record\.json: .*mend or remove it first"):
+        merge([a, b], tmp_path / "c")
+    assert not (tmp_path / "c").exists()
