@@ -19,7 +19,8 @@ demo: $(VENV)/.installed  ## run the embedded benchmark on this machine and writ
 	$(PY) -m orchestrator run benchmarks.yaml demo
 
 test: lint  ## the whole test suite
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 -m "not ray"
+	$(PY) -m pytest -m ray
 
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(PY) -m ruff check .

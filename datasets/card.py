@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -34,6 +34,35 @@ def _distinct_folders(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _inside(folder: str) -> str:
+    if not folder or folder.startswith("/") or "\\" in folder or ".." in PurePosixPath(folder).parts:
+        raise ValueError(f"{folder!r} is not the name of a folder")
+    return PurePosixPath(folder).as_posix()
+
+
+def _distinct_places(value: dict[str, str]) -> dict[str, str]:
+    """Folders of domains, which may lie deeper, or be '.': no image may belong to two of them."""
+    if not value:
+        raise ValueError("must not be empty")
+    folders = {name: _inside(folder) for name, folder in value.items()}
+    if len(set(folders.values())) != len(folders):
+        raise ValueError("two names have the same folder")
+    for inner in folders.values():
+        if outer := [
+            folder for folder in folders.values() if folder != inner and f"{inner}/".startswith(_slash(folder))
+        ]:
+            raise ValueError(f"folder {inner!r} lies in that of another domain, {outer[0]!r}")
+    return folders
+
+
+def _slash(folder: str) -> str:
+    return "" if folder == "." else f"{folder}/"
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _templates(value: Any) -> Any:
     if isinstance(value, str):
         if value not in NAMED_TEMPLATES:
@@ -56,6 +85,9 @@ def _name(value: str) -> str:
 
 Named = Annotated[dict[str, str], BeforeValidator(_named), AfterValidator(_distinct_folders)]
 """Display name -> folder in order; a list of folder names is enough where both are equal."""
+Places = Annotated[dict[str, str], BeforeValidator(_named), AfterValidator(_distinct_places)]
+"""As `Named`, but a folder may be a path of several parts, or '.' for the top."""
+Split = Literal["train", "test"]
 
 
 class _Model(BaseModel):
@@ -69,14 +101,28 @@ class Lists(_Model):
     test: str
 
 
+class CardFile(_Model):
+    """An archive that the dataset is published as; see `datasets.base.PublishedFile`."""
+
+    name: str = Field(min_length=1)
+    url: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field((), description="one or a list of them")
+    bytes: int | None = Field(None, gt=0)
+    checksum: str | None = Field(None, pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")
+    domains: tuple[str, ...] = Field((), description="domains that need it; all if left out")
+    mount: str = Field("", description="folder that its content appears in; the top if left out")
+    unpacked: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field(
+        (), description="files or folders that are there once it is unpacked by hand"
+    )
+
+
 class Card(_Model):
-    """A dataset of images under `<domain>/<class>/`, with list files for its splits or a fraction held out for testing."""
+    """A dataset of images under `<domain>/<class>/`, and which of them are for training and which for testing."""
 
     kind: Literal["folder"]
     name: Annotated[str, AfterValidator(_name)]
     title: str
     revision: str = Field(description="raise it when images or splits change")
-    domains: Named
+    domains: Places
     classnames: Named = Field(description="in label order")
     templates: Annotated[tuple[str, ...], BeforeValidator(_templates), AfterValidator(_one_slot), Field(min_length=1)]
     source: str = Field(description="where to get the files")
@@ -87,17 +133,56 @@ class Card(_Model):
         None, gt=0, lt=1, description="share of each domain and class held out for testing"
     )
     split_seed: int = Field(0, ge=0, description="which images test_fraction holds out")
-    counts: dict[str, dict[Literal["train", "test"], int]] = Field(default_factory=dict)
+    all_in: Split | None = Field(None, description="the split that every image belongs to; there is no other")
+    root: Annotated[tuple[Annotated[str, AfterValidator(_inside)], ...], BeforeValidator(_one_or_more)] = Field(
+        (), description="where domain folders and lists may lie, if not at the top; the first that has them is taken"
+    )
+    files: tuple[CardFile, ...] = Field((), description="archives as published, to download or to read unopened")
+    counts: dict[str, dict[Split, int]] = Field(default_factory=dict)
+    class_counts: dict[str, dict[Split, tuple[int, ...]]] = Field(default_factory=dict)
+    optional_domains: tuple[str, ...] = Field((), description="left out unless they are named")
+    groups: dict[str, tuple[str | tuple[str, ...], ...]] = Field(
+        default_factory=dict, description="domain -> the classes it has; names in a list of their own count as one"
+    )
+    notes: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = Field((), description="known defects")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.lists is None) == (self.test_fraction is None):
-            raise ValueError("give either lists or test_fraction, to say which images are for testing")
-        for domain in (*self.domains, *self.counts):
+        given = [key for key in ("lists", "test_fraction", "all_in") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "give either lists or test_fraction, to say which images are for testing, or all_in for a single split"
+            )
+        for domain in self.domains:
             _name(domain)
-            if domain not in self.domains:
-                raise ValueError(f"counts name domain {domain!r}; the domains are {', '.join(self.domains)}")
+        for key in ("counts", "class_counts", "optional_domains", "groups"):
+            self._name_domains(key, getattr(self, key))
+        for file in self.files:
+            self._name_domains(f"files, {file.name},", file.domains)
+        for domain, splits in self.class_counts.items():
+            for split, counts in splits.items():
+                if len(counts) != len(self.classnames):
+                    raise ValueError(
+                        f"class_counts of {domain}/{split} are {len(counts)} numbers for {len(self.classnames)} classes"
+                    )
+                if self.counts.get(domain, {}).get(split, sum(counts)) != sum(counts):
+                    raise ValueError(f"class_counts of {domain}/{split} add up to {sum(counts)}, counts say otherwise")
+        for domain, groups in self.groups.items():
+            names = [name for group in groups for name in ((group,) if isinstance(group, str) else group)]
+            if unknown := [name for name in names if name not in self.classnames]:
+                raise ValueError(f"groups of {domain} name class {unknown[0]!r}, which is not in classnames")
+        named = [
+            *((d, set(by)) for d, by in self.counts.items()),
+            *((d, set(by)) for d, by in self.class_counts.items()),
+        ]
+        for domain, counted in named:
+            if self.all_in and counted != {self.all_in}:
+                raise ValueError(f"counts of {domain} name other splits than all_in, {self.all_in}")
         return self
+
+    def _name_domains(self, key: str, domains: Iterable[str]) -> None:
+        if unknown := [domain for domain in domains if domain not in self.domains]:
+            raise ValueError(f"{key} name domain {unknown[0]!r}; the domains are {', '.join(self.domains)}")
 
 
 def read_card(path: Path) -> Card:
@@ -132,7 +217,8 @@ def _problem(path: Path, root: yaml.MappingNode, detail: dict[str, Any]) -> str:
     where: _Path = detail["loc"]
     line, key = _line(root, where), ".".join(map(str, where)) or "card"
     if detail["type"] == "extra_forbidden":
-        known = Card.model_fields if len(where) == 1 else Lists.model_fields
+        inner: type[BaseModel] = CardFile if where[0] == "files" else Lists
+        known = (Card if len(where) == 1 else inner).model_fields
         near = difflib.get_close_matches(str(where[-1]), known, n=1)
         return f"{path}:{line}: unknown key {key!r}, " + (
             f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

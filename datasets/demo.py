@@ -12,11 +12,9 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
-from datasets.base import Dataset, DatasetInfo, RawSample
-from datasets.demo_domains import draw
+from datasets.base import Dataset, DatasetInfo, Entry, Published
+from datasets.demo_domains import render, scene_of
 from datasets.demo_scene import DOMAINS, TEMPLATES, caption
 from datasets.demo_shapes import CLASSNAMES
 
@@ -48,21 +46,29 @@ class Demo(Dataset):
         counts=dict.fromkeys(DOMAINS, COUNTS),
     )
 
-    def samples(self, domain: str, split: str, source: Path | None = None) -> Iterator[RawSample]:
-        """Yield the pictures of one split as 64 x 64 JPEGs with a caption; `source` is not used.
+    def entries(self, domain: str, split: str, source: Published | None = None) -> list[Entry]:
+        """The pictures of one split, with captions; `source` is not used, a path is '<domain>/<split>/<index>'.
 
         Raises ValueError for a domain or split that the data set does not have.
         """
         if domain not in DOMAINS or split not in COUNTS:
             known = f"domains: {', '.join(DOMAINS)}; splits: {', '.join(COUNTS)}"
             raise ValueError(f"demo has no split {domain}/{split}; {known}")
+        entries = []
         for index in range(COUNTS[split]):
             label, seed = index % len(CLASSNAMES), image_seed(domain, split, index)
-            image, scene = draw(label, domain, seed, snapshot=True)
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-            words = caption(random.Random(seed), scene)
-            yield RawSample(f"{domain}-{split}-{index:06d}", buffer.getvalue(), "jpg", label, words)
+            words = caption(random.Random(seed), scene_of(label, domain, seed, snapshot=True))
+            key, path = f"{domain}-{split}-{index:06d}", f"{domain}/{split}/{index}"
+            entries.append(Entry(key, label, path, caption=words))
+        return entries
+
+    def read(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
+        """Draw the picture: a 64 x 64 JPEG."""
+        domain, split, index = entry.path.split("/")
+        buffer = io.BytesIO()
+        image = render(entry.label, domain, image_seed(domain, split, int(index)))
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        return buffer.getvalue(), "jpg"
 
 
 DATASET: Dataset = Demo()

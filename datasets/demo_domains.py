@@ -35,9 +35,18 @@ def render(label: int, domain: str, seed: int, snapshot: bool = True) -> Image.I
 def draw(label: int, domain: str, seed: int, snapshot: bool) -> tuple[Image.Image, Scene]:
     """`render` together with the scene it shows, for writing captions. Raises KeyError for an unknown domain."""
     painter = PAINTERS[domain]
-    rng = random.Random(f"{domain}-{label}-{seed}")
+    rng = _random(label, domain, seed)
     scene = compose(rng, label, domain, snapshot)
     return painter(scene, rng, np.random.default_rng(rng.getrandbits(64))), scene
+
+
+def scene_of(label: int, domain: str, seed: int, snapshot: bool) -> Scene:
+    """The scene that `draw` shows, without drawing it."""
+    return compose(_random(label, domain, seed), label, domain, snapshot)
+
+
+def _random(label: int, domain: str, seed: int) -> random.Random:
+    return random.Random(f"{domain}-{label}-{seed}")
 
 
 def _xy(points: Points) -> XY:

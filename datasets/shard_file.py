@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import platform
+import tarfile
 from pathlib import Path
-from typing import IO
-
-from webdataset.writer import TarWriter
+from typing import IO, cast
 
 from datasets.base import RawSample
 
@@ -17,26 +18,30 @@ MAX_BYTES = 256 * 2**20
 
 
 class OpenShard:
-    """A webdataset shard that gets its name when it is closed; at most MAX_SAMPLES samples and MAX_BYTES of content."""
+    """A webdataset shard that gets its name when it is closed.
+
+    Until then it has a name of its machine and process, so that a worker that outlives a killed parent for a moment cannot write
+    into the file of its successor.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.count, self.content_bytes = path, 0, 0
-        self._file = path.with_name(path.name + ".tmp").open("wb")
+        self.path, self.count = path, 0
+        self._file = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp").open("wb")
         self._hashing = _HashingFile(self._file)
-        # Fixed times and owners: the same samples give the same bytes. pax headers appear only where a name needs them.
-        self._tar = TarWriter(self._hashing, user="", group="", mode=0o644, mtime=0, encoder=False, format="PAX_FORMAT")
-
-    def is_full(self, sample: RawSample) -> bool:
-        """Whether `sample` must go into the next shard."""
-        return self.count >= MAX_SAMPLES or self.content_bytes + len(sample.image) > MAX_BYTES
+        # As webdataset's own writer does it, which would load torch. Fixed times and owners: the same samples give the
+        # same bytes. pax headers appear only where a name needs them.
+        file = cast("IO[bytes]", self._hashing)  # a tar that is written as a stream needs nothing but `write`
+        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
     def write(self, sample: RawSample) -> None:
-        """Add a sample: its image, `.cls` and, if it has a caption, `.txt`."""
-        members: dict[str, str | bytes] = {"__key__": sample.key, sample.extension: sample.image}
-        members["cls"] = str(sample.label).encode("ascii")
+        """Add a sample: its image, `.cls` and, if it has a caption, `.txt`, in the order of the extensions."""
+        members = {sample.extension: sample.image, "cls": str(sample.label).encode("ascii")}
         if sample.caption is not None:
             members["txt"] = sample.caption.encode("utf-8")
-        self.content_bytes += self._tar.write(members)
+        for extension, data in sorted(members.items()):
+            member = tarfile.TarInfo(f"{sample.key}.{extension}")
+            member.size, member.mode = len(data), 0o644
+            self._tar.addfile(member, io.BytesIO(data))
         self.count += 1
 
     def close(self) -> tuple[int, int, str]:
@@ -52,8 +57,9 @@ class OpenShard:
         """Remove what was written."""
         with contextlib.suppress(OSError):  # its last blocks may not fit on a full disk; they are thrown away anyway
             self._tar.close()
-        self._file.close()
-        Path(self._file.name).unlink()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)
 
 
 class _HashingFile:
@@ -76,7 +82,12 @@ def write_atomic(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

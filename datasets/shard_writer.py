@@ -1,7 +1,7 @@
-"""Prepares a dataset: checks every sample, writes shards, can be interrupted at any moment and goes on afterwards.
+"""Prepares a dataset: lists and checks its entries, has the shards written, can be interrupted at any moment.
 
-While it works, the folder holds `.prepare.json`: what is being prepared, and which splits are done. The same command
-then goes on with the next split. `dataset.json` is written last, when every shard is on disk.
+While it works, the folder holds a journal of finished shards; the same command then goes on with those that are missing.
+`dataset.json` is written last, when every shard is on disk. Nothing in it depends on how many workers there were.
 """
 
 from __future__ import annotations
@@ -10,248 +10,196 @@ import contextlib
 import fcntl
 import json
 import os
-import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import PIL
+import PIL.features
 
 from datasets import DatasetError
-from datasets.base import Dataset, RawSample
-from datasets.images import checked
-from datasets.shard_file import OpenShard, write_atomic
-from datasets.shards import (
-    FILE_NAME,
-    Prepared,
-    Progress,
-    ShardInfo,
-    described,
-    file_sha256,
-    file_text,
-    open_prepared,
-    verify_prepared,
-)
-from datasets.tar_index import IMAGE_EXTENSIONS
+from datasets.base import Dataset, DatasetInfo, PublishedFile
+from datasets.parallel import Runner
+from datasets.shard_file import sync_folder, write_atomic
+from datasets.shard_journal import Journal
+from datasets.shard_plan import Listing, check_names, list_entries, narrowed
+from datasets.shard_work import BadImage, ShardMaker, ShardRecord, ShardTask
+from datasets.shards import FILE_NAME, Done, Prepared, Progress, described, file_text, open_prepared, verify_prepared
 
-SPLITS = ("train", "test")
-JOURNAL = ".prepare.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+BAD_IMAGES = "bad_images.jsonl"
+_MAX_NAMED = 1000
 
 
-def write(
-    dataset: Dataset, to: Path, source: Path | None, short_side: int | None, progress: Progress | None = None
-) -> Prepared:
-    """Prepare `dataset` under `to` from the published files at `source` and return it.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be prepared."""
 
-    Prepared already: verifies every hash and does nothing else. Interrupted before: goes on after the last whole split.
-    `short_side` reduces larger images, in pixels; see `datasets.images`. Raises FileNotFoundError for missing published
-    files, and DatasetError with one line for each bad image, count that differs or other problem.
-    """
-    _check_names(dataset, short_side)
-    with _only_one(to):
-        if (to / FILE_NAME).exists():
-            return _already(dataset, to, short_side)
-        journal = _Journal.begin(dataset, to, source, short_side)
-        problems: list[str] = []
-        for domain in dataset.info.domains:
-            for split in _splits(dataset, domain):
-                if journal.holds(domain, split):
-                    if progress is not None:
-                        progress(f"{domain}/{split}", sum(journal.counts[domain][split]))
-                    continue
-                writer = _SplitWriter(dataset, to, domain, split)
-                found = writer.write(source, short_side, progress)
-                problems += found
-                if not found:
-                    journal.add(domain, split, writer)
-        if problems:
-            raise DatasetError("\n".join([f"dataset {dataset.info.name}: {len(problems)} problems", *problems]))
-        write_atomic(to / FILE_NAME, file_text(dataset.info, short_side, *journal.in_order(dataset)))
-        (to / JOURNAL).unlink()
-    return open_prepared(to)
-
-
-@dataclass
-class _Journal:
-    """What is being prepared and what is done of it; kept in the folder until the dataset is whole."""
-
+    dataset: Dataset
     to: Path
-    request: dict[str, Any]
-    counts: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-    shards: list[ShardInfo] = field(default_factory=list)
+    source: Path | None = None
+    """Folder or archive with the published files; None for a generated dataset."""
+    short_side: int | None = None
+    """Pixels that larger images are reduced to; see `datasets.images`."""
+    domains: Sequence[str] | None = None
+    """None: the dataset's default ones"""
+    bad_images: Literal["fail", "list"] = "fail"
+    """Images that cannot be decoded: an error that names them all, or left out, listed in BAD_IMAGES and counted."""
 
-    @classmethod
-    def begin(cls, dataset: Dataset, to: Path, source: Path | None, short_side: int | None) -> _Journal:
-        """The journal of an interrupted run of the same request, else a new one.
-
-        Splits that an interrupted run finished are hashed again. A generated dataset starts over: its code may have
-        changed meanwhile, and it is quick to make.
-        """
-        request = described(dataset.info) | {
-            "counts": {domain: dict(splits) for domain, splits in dataset.info.counts.items()},
-            "source": _source_state(source),
-            "short_side": short_side,
+    def text(self, info: DatasetInfo) -> dict[str, Any]:
+        """Everything that a shard depends on, for the journal; not what is done about bad images."""
+        return described(info) | {
+            "counts": {domain: dict(splits) for domain, splits in info.counts.items()},
+            "source": _source_state(self.source, self.dataset.files),
+            "short_side": self.short_side,
+            "pillow": [PIL.__version__, PIL.features.version("libjpeg_turbo"), PIL.features.version("zlib")],
         }
-        journal = cls(to, request)
-        if (to / JOURNAL).exists():
-            if dataset.generated or not journal._continue():
-                _remove_shards(to, "*", SPLITS)
-        elif leftover := sorted(path.name for path in to.iterdir() if not path.name.startswith(".")):
-            raise DatasetError(f"{to} holds other files ({', '.join(leftover[:3])}); give an empty or new folder")
-        journal._save()
-        return journal
-
-    def _continue(self) -> bool:
-        """Take over what an interrupted run of the same request finished, if it is still whole."""
-        try:
-            old = json.loads((self.to / JOURNAL).read_text(encoding="utf-8"))
-            request, counts = old["request"], dict(old["counts"])
-            shards = [ShardInfo(**shard) for shard in old["shards"]]
-        except (ValueError, KeyError, TypeError):
-            return False  # written by another version
-        whole = all((self.to / s.name).is_file() and file_sha256(self.to / s.name) == s.sha256 for s in shards)
-        if not whole or request != json.loads(json.dumps(self.request)):
-            return False
-        self.counts, self.shards = counts, shards
-        return True
-
-    def holds(self, domain: str, split: str) -> bool:
-        return split in self.counts.get(domain, {})
-
-    def add(self, domain: str, split: str, writer: _SplitWriter) -> None:
-        self.counts.setdefault(domain, {})[split] = writer.per_class
-        self.shards += writer.shards
-        self._save()
-
-    def in_order(self, dataset: Dataset) -> tuple[dict[str, dict[str, list[int]]], list[ShardInfo]]:
-        """Counts and shards by domain and split, whichever of them was done first."""
-        places = [(domain, split) for domain in dataset.info.domains for split in _splits(dataset, domain)]
-        counts: dict[str, dict[str, list[int]]] = {}
-        for domain, split in places:
-            counts.setdefault(domain, {})[split] = self.counts[domain][split]
-        return counts, sorted(self.shards, key=lambda shard: (places.index((shard.domain, shard.split)), shard.name))
-
-    def _save(self) -> None:
-        shards = [asdict(shard) for shard in self.shards]
-        write_atomic(self.to / JOURNAL, json.dumps({"request": self.request, "counts": self.counts, "shards": shards}))
 
 
-class _SplitWriter:
-    """Writes one split of one domain; `shards` and `per_class` are what came of it."""
+def write(request: Request, runner: Runner, progress: Progress | None = None) -> Prepared:
+    """Prepare what `request` says and return it; `runner` runs the work.
 
-    def __init__(self, dataset: Dataset, to: Path, domain: str, split: str) -> None:
-        self.dataset, self.to, self.domain, self.split = dataset, to, domain, split
-        self.shards: list[ShardInfo] = []
-        self.per_class = [0] * len(dataset.info.classnames)
-        self._keys: set[str] = set()
-
-    def write(self, source: Path | None, short_side: int | None, progress: Progress | None) -> list[str]:
-        """Write all shards; returns the problems found, one line each."""
-        problems = []
-        _remove_shards(self.to, self.domain, (self.split,))
-        (self.to / self.domain).mkdir(exist_ok=True)
-        place, done, shard = f"{self.domain}/{self.split}", 0, None
-        try:
-            for sample, broken in checked(self.dataset.samples(self.domain, self.split, source), short_side):
-                done += 1
-                if problem := self._problem(sample) or broken:
-                    problems.append(f"{place}: image {sample.key}.{sample.extension}: {problem}")
-                else:
-                    if shard is not None and shard.is_full(sample):
-                        self._close(shard)
-                        shard = None
-                    shard = shard or OpenShard(self._path(len(self.shards)))
-                    shard.write(sample)
-                    self.per_class[sample.label] += 1
-                if progress is not None:
-                    progress(place, done)
-            if shard is not None:
-                self._close(shard)
-                shard = None
-        finally:
-            if shard is not None:
-                shard.abandon()
-        return problems + self._count_problems(place, done)
-
-    def _problem(self, sample: RawSample) -> str | None:
-        if sample.key in self._keys:
-            return "its key occurs twice in this split"
-        self._keys.add(sample.key)
-        if not sample.key or re.search(r"[./\\\x00-\x1f]", sample.key):
-            return "a key must not be empty or contain dots, slashes or control characters"
-        if not 0 <= sample.label < len(self.per_class):
-            return f"label {sample.label} is out of range, expected 0 to {len(self.per_class) - 1}"
-        if sample.extension not in IMAGE_EXTENSIONS:
-            return f"extension {sample.extension!r} is unknown, expected one of {', '.join(IMAGE_EXTENSIONS)}"
-        return None
-
-    def _count_problems(self, place: str, found: int) -> list[str]:
-        expected = self.dataset.info.counts.get(self.domain, {}).get(self.split)
-        if expected is not None and found != expected:
-            return [f"{place}: expected {expected} images, found {found}"]
-        return [f"{place}: has no images"] if found == 0 else []
-
-    def _path(self, number: int) -> Path:
-        return self.to / self.domain / f"{self.split}-{number:06d}.tar"
-
-    def _close(self, shard: OpenShard) -> None:
-        name = f"{self.domain}/{shard.path.name}"
-        count, size, digest = shard.close()
-        self.shards.append(ShardInfo(name, self.domain, self.split, count, size, digest))
+    Prepared already: verifies every hash and does nothing else. Interrupted before: goes on with the missing shards.
+    Raises FileNotFoundError for missing published files, and DatasetError with one line for each bad image, count that
+    differs or other problem.
+    """
+    info = narrowed(request.dataset.info, request.domains)
+    check_names(info, request.short_side)
+    with _only_one(request.to):
+        if (request.to / FILE_NAME).exists():
+            prepared = open_prepared(request.to)
+            check_same(request, prepared)
+            verify_prepared(prepared)
+            return prepared
+        maker = ShardMaker(request.dataset, request.to, request.source, request.short_side, info.domains)
+        listings = list_entries(request.dataset, info, maker.published())
+        tasks = [task for listing in listings for task in listing.tasks()]
+        with Journal(request.to, request.text(info)) as journal:
+            # The code of a generated dataset may have changed meanwhile, and it is quick to make.
+            tasks = journal.begin(tasks, start_over=request.dataset.generated)
+            records = _run(maker, tasks, runner, journal, progress)
+            _publish(request, info, listings, records)
+            journal.remove()
+    return open_prepared(request.to)
 
 
-def _source_state(source: Path | None) -> list[str | int] | None:
-    """Where the published files are and, for an archive, which version of it."""
-    if source is None or not source.is_file():
-        return None if source is None else [str(source.resolve())]
-    return [str(source.resolve()), source.stat().st_size, source.stat().st_mtime_ns]
+def _run(
+    maker: ShardMaker, tasks: Sequence[ShardTask], runner: Runner, journal: Journal, progress: Progress | None
+) -> list[ShardRecord]:
+    """The records of all tasks in their order."""
+    total, done, images, kept = sum(len(task.entries) for task in tasks), [0] * len(tasks), 0, 0
+    records: dict[int, ShardRecord] = {}
+
+    def tick(number: int, now: int) -> None:
+        nonlocal images, kept
+        task, more = tasks[number], now - done[number]
+        done[number], images, kept = now, images + more, kept + more * (task.known is not None)
+        if progress is not None and more:
+            progress(Done(f"{task.domain}/{task.split}", images, total, kept))
+
+    # Closed at once, not when it is collected: an interrupt must stop the workers before the folder is given free.
+    with contextlib.closing(runner(maker, tasks, tick)) as results:
+        for number, record in results:
+            records[number] = record
+            if record != tasks[number].known:
+                journal.add(record)
+            tick(number, len(tasks[number].entries))
+    return [records[number] for number in range(len(tasks))]
 
 
-def _remove_shards(to: Path, domain: str, splits: tuple[str, ...]) -> None:
-    """Remove shards, whole or not, and the folders that this empties; `domain` may be '*'."""
-    for path in list(to.glob(f"{domain}/*.tar*")):
-        if re.fullmatch(rf"({'|'.join(splits)})-\d{{6}}\.tar(\.tmp)?", path.name):
-            path.unlink()
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
-
-
-def _check_names(dataset: Dataset, short_side: int | None) -> None:
-    info = dataset.info
-    for what, names in (("name", (info.name,)), ("domain", info.domains)):
-        if bad := [name for name in names if not _NAME.fullmatch(name)]:
-            raise DatasetError(f"dataset {info.name}: {what} {bad[0]!r} must consist of letters, digits, '_' and '-'")
-    if unknown := sorted(set(info.counts) - set(info.domains)):
+def _publish(request: Request, info: DatasetInfo, listings: Sequence[Listing], records: Sequence[ShardRecord]) -> None:
+    """Write `dataset.json`, after the list of bad images. Raises DatasetError if there are some and there must not be."""
+    bad = [image for record in records for image in record.bad]
+    listed = request.to / BAD_IMAGES
+    if bad:
+        write_atomic(listed, "".join(f"{json.dumps(asdict(image), ensure_ascii=False)}\n" for image in bad))
+    else:
+        listed.unlink(missing_ok=True)
+    if bad and request.bad_images == "fail":
+        raise DatasetError("\n".join(_bad_lines(info, bad, listed)))
+    counts = _counts(info, listings, bad)
+    shards = [record.shard for record in records if record.shard]
+    if empty := [x.place for x in listings if x.entries and not any(counts[x.domain][x.split])]:
+        raise DatasetError(f"{', '.join(empty)}: none of the images can be decoded")
+    reencoded = _by_place((r.shard.domain, r.shard.split, r.reencoded) for r in records if r.shard and r.reencoded)
+    left_out = _by_place((image.domain, image.split, 1) for image in bad)
+    if unseen := [shard.name for shard in shards if not (request.to / shard.name).is_file()]:
         raise DatasetError(
-            f"dataset {info.name}: counts name {unknown[0]!r}, which is no domain of it: {', '.join(info.domains)}"
+            f"{request.to / unseen[0]} is not here; all workers must see that folder under the same path"
         )
-    for domain, splits in info.counts.items():
-        if bad := [split for split in splits if split not in SPLITS]:
-            raise DatasetError(
-                f"dataset {info.name}: counts of {domain} name split {bad[0]!r}; splits are train and test"
-            )
-    if short_side is not None and short_side < 1:
-        raise DatasetError(f"short side must be at least 1 pixel, got {short_side}")
+    for folder in {(request.to / shard.name).parent for shard in shards}:
+        sync_folder(folder)
+    text = file_text(info, request.short_side, counts, shards, bad_images=left_out, reencoded=reencoded)
+    write_atomic(request.to / FILE_NAME, text)
 
 
-def _splits(dataset: Dataset, domain: str) -> list[str]:
-    """The splits of a domain: those it has counts for, both if it has none."""
-    return [split for split in SPLITS if split in dataset.info.counts.get(domain, SPLITS)]
+def _counts(info: DatasetInfo, listings: Sequence[Listing], bad: Sequence[BadImage]) -> dict[str, dict[str, list[int]]]:
+    """domain -> split -> images of each class that are stored."""
+    left_out = {(image.domain, image.split, image.key) for image in bad}
+    counts: dict[str, dict[str, list[int]]] = {}
+    for listing in listings:
+        per_class = listing.per_class(len(info.classnames))
+        for entry in listing.entries if left_out else ():
+            per_class[entry.label] -= (listing.domain, listing.split, entry.key) in left_out
+        counts.setdefault(listing.domain, {})[listing.split] = per_class
+    return counts
 
 
-def _already(dataset: Dataset, to: Path, short_side: int | None) -> Prepared:
-    prepared = open_prepared(to)
-    stored = {key: getattr(prepared, key) for key in (*described(dataset.info), "short_side")}
-    asked = described(dataset.info) | {"short_side": short_side}
-    for key, value in asked.items():
+def _by_place(rows: Iterator[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
+    sums: dict[str, dict[str, int]] = {}
+    for domain, split, number in rows:
+        splits = sums.setdefault(domain, {})
+        splits[split] = splits.get(split, 0) + number
+    return sums
+
+
+def _bad_lines(info: DatasetInfo, bad: Sequence[BadImage], listed: Path) -> list[str]:
+    what = f"{len(bad):,} images that cannot be decoded" if len(bad) > 1 else "1 image that cannot be decoded"
+    rest = [f"... and {len(bad) - _MAX_NAMED:,} more, all in {listed}"] if len(bad) > _MAX_NAMED else []
+    return [
+        f"dataset {info.name}: {what}; get {'them' if len(bad) > 1 else 'it'} again, or leave out what is listed with "
+        "--bad-images list (the rest is kept)",
+        *map(str, bad[:_MAX_NAMED]),
+        *rest,
+    ]
+
+
+def _source_state(source: Path | None, files: Sequence[PublishedFile]) -> list[list[str | int]] | None:
+    """Where the published files are and which versions of the archives."""
+    if source is None:
+        return None
+    versions: list[list[str | int]] = [[str(source.resolve())]]
+    for path in (source, *(source / file.name for file in files)):
+        if path.is_file():
+            versions.append([str(path), path.stat().st_size, path.stat().st_mtime_ns])
+    return versions
+
+
+def check_same(request: Request, prepared: Prepared) -> None:
+    """Raise DatasetError if `prepared` is not what is asked for; hashes nothing."""
+    info, to = narrowed(request.dataset.info, request.domains), prepared.root
+    lacking = [domain for domain in info.domains if domain not in prepared.domains]
+    if prepared.name == info.name and lacking:
+        both = [d for d in request.dataset.info.domains if d in (*prepared.domains, *lacking)]
+        raise DatasetError(
+            f"{to} holds {', '.join(prepared.domains)} of dataset {info.name}, without {', '.join(lacking)}; to add that, "
+            f"prepare all of them with --domains {','.join(both)} into another folder (--to), or delete this one first"
+        )
+    if request.domains is None:  # optional ones may have been asked for before
+        info = narrowed(request.dataset.info, [d for d in request.dataset.info.domains if d in prepared.domains])
+    stored = {key: getattr(prepared, key) for key in (*described(info), "short_side")}
+    for key, value in (described(info) | {"short_side": request.short_side}).items():
         found = list(stored[key]) if isinstance(value, list) else stored[key]
         if found != value:
             raise DatasetError(
                 f"{to} holds dataset {prepared.name} prepared with another {key} "
                 f"({_short(found)}, asked for {_short(value)}); delete that folder or give another one"
             )
-    verify_prepared(prepared)
-    return prepared
+    if prepared.bad_images and request.bad_images == "fail":
+        raise DatasetError(
+            f"{to} was prepared without the bad images in its {BAD_IMAGES}; accept that with --bad-images list, or delete "
+            "that folder and prepare it from whole files"
+        )
 
 
 def _short(value: object) -> str:

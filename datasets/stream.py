@@ -4,80 +4,50 @@ An index of every sample's place in its (uncompressed) shard makes a shard rando
 permutation for each (seed, epoch), a batch is a slice of it and a rank's part a slice of the batch: the same images in
 the same order for any number of workers and threads, and a run can be taken up at any step. An image's augmentation
 depends on (seed, epoch, key) alone, so methods of one seed see the same pixels.
+
+A batch has images of many shards, so those of a dataset that lies elsewhere are all fetched into the node's cache before
+the first batch. If they do not fit its limit, they come and go as the order needs them, some ahead of it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from datasets.shards import Prepared, index_shard
-from datasets.transforms import EvalTransform, Pixels, TrainTransform, decode
+from datasets import shard_cache
+from datasets.decoding import Decoded, decode_fast
+from datasets.samples import Sample, hold_out, samples
+from datasets.transforms import EvalTransform, FinishedTransform, Pixels, TrainTransform
 from training.types import RawBatch
 
+__all__ = ["EvalStream", "Reader", "Sample", "TrainStream", "hold_out", "read_image", "samples", "stable_seed"]
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Where one image lies. `key` is '<domain>/<key in the shard>'."""
+Reader = Callable[[Sample], Decoded]
+"""From a sample to its decoded image; called on the stream's threads."""
 
-    key: str
-    label: int
-    path: Path
-    offset: int
-    size: int
-    caption: str | None = None
+Job = Callable[[Pixels], None]
+"""Makes one image of a batch, (S, S, 3), in place."""
 
-    def read(self) -> bytes:
-        """The encoded image. Raises OSError naming the shard if it has become shorter than its index says."""
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            data = os.pread(descriptor, self.size, self.offset)
-        finally:
-            os.close(descriptor)
-        if len(data) != self.size:
-            raise OSError(
-                f"{self.path}: {self.key} ends after {len(data)} of {self.size} bytes; prepare the dataset again"
-            )
-        return data
+MOST_AT_ONCE = 16
+"""Images a thread is given at a time: handing over costs as much as a tenth of reading a cached image."""
 
 
-def samples(prepared: Prepared, domain: str, split: str) -> list[Sample]:
-    """All samples of a split ('train' or 'test') in the order of its shards. Raises ValueError if there are none."""
-    found = []
-    for shard in prepared.select(domain, split):
-        path = Path(prepared.root) / shard.name
-        entries = index_shard(path)
-        if len(entries) != shard.count:
-            raise ValueError(
-                f"{path} holds {len(entries)} samples, dataset.json says {shard.count}; prepare the dataset again"
-            )
-        found += [Sample(f"{domain}/{e.key}", e.label, path, e.offset, e.size, e.caption) for e in entries]
-    if not found:
-        raise ValueError(f"dataset {prepared.name} has no {split} images of domain {domain!r}")
-    return found
-
-
-def hold_out(train: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split training samples into (train, val), each in the original order.
-
-    The `fraction` with the smallest sha256 of (seed, key) is held out, at least one image: an image's side depends on its
-    key, not on its neighbours, so that adding images to a domain moves few others. Raises ValueError if nothing is left.
-    """
-    ranked = sorted(train, key=lambda sample: hashlib.sha256(f"{seed}:{sample.key}".encode()).digest())
-    held = {sample.key for sample in ranked[: max(1, round(fraction * len(train)))]}
-    rest = [sample for sample in train if sample.key not in held]
-    if not rest:
-        raise ValueError(f"holding out {fraction} of {len(train)} training images leaves none to train on")
-    return rest, [sample for sample in train if sample.key in held]
+def read_image(sample: Sample) -> Decoded:
+    """Read and decode a sample. Raises OSError naming the sample if its bytes are gone or cannot be decoded."""
+    data = sample.read()
+    try:
+        return decode_fast(data)
+    except OSError as error:
+        raise OSError(f"{sample.path}: {sample.key} cannot be decoded: {error}") from error
 
 
 def stable_seed(*parts: object) -> int:
@@ -96,18 +66,23 @@ class TrainStream:
     rank: int = 0
     world_size: int = 1
     threads: int = 1
+    reader: Reader = read_image
+    shares: Sequence[int] = ()
+    """sizes of consecutive parts of `samples`, each of which gives an even share of every batch; empty: the parts do not count"""
 
     def __post_init__(self) -> None:
+        if self.shares and sum(self.shares) != len(self.samples):
+            raise ValueError(f"shares {list(self.shares)} do not add up to the {len(self.samples)} samples")
         if self.global_batch_size % self.world_size:
             raise ValueError(
                 f"global_batch_size {self.global_batch_size} is not divisible by {self.world_size} workers"
             )
 
-    def permutation(self, epoch: int) -> np.ndarray:
-        """The order of the samples in an epoch, (N,) int64."""
-        return np.random.Generator(np.random.PCG64(stable_seed("order", self.seed, epoch))).permutation(
-            len(self.samples)
-        )
+    def permutation(self, epoch: int, part: int | None = None) -> np.ndarray:
+        """The order of the samples, or of a part of them, in its epoch, (N,) int64."""
+        seed = stable_seed("order", self.seed, epoch, *(() if part is None else (part,)))
+        count = len(self.samples) if part is None else self.shares[part]
+        return np.random.Generator(np.random.PCG64(seed)).permutation(count)
 
     def batches(self, start: int, stop: int) -> Iterator[RawBatch]:
         """This rank's parts of the global batches `start` (counted from 0) to `stop`, exclusive."""
@@ -115,26 +90,46 @@ class TrainStream:
         places = (
             (step * self.global_batch_size + self.rank * part + i) for step in range(start, stop) for i in range(part)
         )
-        return _decoded(self._jobs(places), part, self.threads)
+        return _decoded(self._jobs(places), part, self.transform.size, self.threads)
 
-    def _jobs(self, places: Iterable[int]) -> Iterator[tuple[Sample, Callable[[], Pixels]]]:
-        count, epoch, order = len(self.samples), -1, np.empty(0, dtype=np.int64)
+    def _jobs(self, places: Iterable[int]) -> Iterator[tuple[Sample, Job]]:
+        for epoch, index in self._draws(places):
+            sample = self.samples[index]
+            seed = stable_seed("augment", self.seed, epoch, sample.key)
+            yield sample, _Augment(sample, self.reader, self.transform, seed)
+
+    def _draws(self, places: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """(epoch, index of a sample) of each place; with shares the parts take turns, each at its own pace of epochs."""
+        parts: Sequence[int | None] = range(len(self.shares)) if len(self.shares) > 1 else (None,)
+        starts = (0, *accumulate(self.shares))
+        orders: dict[int | None, tuple[int, np.ndarray]] = {}
         for place in places:
-            if place // count != epoch:
-                epoch = place // count
-                order = self.permutation(epoch)
-            sample = self.samples[order[place % count]]
-            yield sample, _Augment(sample, self.transform, stable_seed("augment", self.seed, epoch, sample.key))
+            part = parts[place % len(parts)]
+            epoch, rest = divmod(place // len(parts), len(self.samples) if part is None else self.shares[part])
+            if part not in orders or orders[part][0] != epoch:
+                orders[part] = (epoch, self.permutation(epoch, part))
+            yield epoch, int(orders[part][1][rest]) + (0 if part is None else starts[part])
 
 
 @dataclass(frozen=True, slots=True)
 class _Augment:
     sample: Sample
+    reader: Reader
     transform: TrainTransform
     seed: int
 
-    def __call__(self) -> Pixels:
-        return self.transform(decode(self.sample.read()), random.Random(self.seed))
+    def __call__(self, out: Pixels) -> None:
+        self.transform(self.reader(self.sample), random.Random(self.seed), out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluate:
+    sample: Sample
+    reader: Reader
+    transform: EvalTransform | FinishedTransform
+
+    def __call__(self, out: Pixels) -> None:
+        self.transform(self.reader(self.sample), out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,47 +137,99 @@ class EvalStream:
     """One ordered pass over a split; a rank sees a contiguous part of it, so that parts in order of rank are the split."""
 
     samples: Sequence[Sample]
-    transform: EvalTransform
+    transform: EvalTransform | FinishedTransform
     batch_size: int = 256
     rank: int = 0
     world_size: int = 1
     threads: int = 1
+    reader: Reader = read_image
 
     def __iter__(self) -> Iterator[RawBatch]:
         bounds = [round(i * len(self.samples) / self.world_size) for i in range(self.world_size + 1)]
         mine = self.samples[bounds[self.rank] : bounds[self.rank + 1]]
-        jobs = ((sample, lambda sample=sample: self.transform(decode(sample.read()))) for sample in mine)
-        return _decoded(jobs, self.batch_size, self.threads)
+        jobs = ((sample, _Evaluate(sample, self.reader, self.transform)) for sample in mine)
+        return _decoded(jobs, self.batch_size, self.transform.size, self.threads)
 
 
-def _decoded(jobs: Iterable[tuple[Sample, Callable[[], Pixels]]], batch_size: int, threads: int) -> Iterator[RawBatch]:
-    """Run the jobs on threads, two batches ahead of the consumer, and stack them in order; the last batch may be short.
+def _decoded(jobs: Iterable[tuple[Sample, Job]], batch_size: int, size: int, threads: int) -> Iterator[RawBatch]:
+    """Run the jobs on threads, two batches ahead of the consumer, and give batches in order; the last one may be short.
 
-    Threads, not processes: Pillow decodes and resizes outside the interpreter lock, and nothing has to be forked after
-    CUDA or Ray have started.
+    Threads, not processes: decoding and resizing run outside the interpreter lock, and nothing has to be forked after
+    CUDA or Ray have started. A thread takes several images at a time and writes them where they belong in the batch.
     """
     executor = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
-    waiting: deque[tuple[Sample, Future[Pixels]]] = deque()
-    remaining = iter(jobs)
+    waiting: deque[_Coming] = deque()
+    remaining, ahead = iter(jobs), _Ahead()
 
     def top_up() -> None:
-        while len(waiting) < 3 * batch_size and (job := next(remaining, None)) is not None:
-            waiting.append((job[0], executor.submit(job[1])))
+        while len(waiting) < 3 and (batch := list(islice(remaining, batch_size))):
+            for sample, _ in batch:
+                ahead.look(sample)
+            waiting.append(_Coming.start(batch, size, max(1, threads), executor))
 
     try:
         top_up()
         while waiting:
-            ready = [waiting.popleft() for _ in range(min(batch_size, len(waiting)))]
+            coming = waiting.popleft()
             top_up()
-            yield _stack([sample for sample, _ in ready], [future.result() for _, future in ready])
+            yield coming.finished()
     finally:
+        ahead.stop()
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _stack(batch: Sequence[Sample], pixels: Sequence[Pixels]) -> RawBatch:
-    return RawBatch(
-        images=torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
-        labels=torch.tensor([sample.label for sample in batch], dtype=torch.int64),
-        keys=tuple(sample.key for sample in batch),
-        captions=tuple(sample.caption for sample in batch),
-    )
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A batch that threads are working on."""
+
+    samples: list[Sample]
+    pixels: Pixels
+    """(B, S, S, 3)"""
+    parts: list[Future[None]]
+
+    @classmethod
+    def start(cls, batch: list[tuple[Sample, Job]], size: int, threads: int, executor: ThreadPoolExecutor) -> _Coming:
+        """Hand the jobs to the threads, in parts small enough to keep all of them busy."""
+        pixels = np.empty((len(batch), size, size, 3), np.uint8)
+        jobs = [job for _, job in batch]
+        step = max(1, min(MOST_AT_ONCE, len(batch) // (2 * threads)))
+        parts = [executor.submit(_run, jobs[i : i + step], pixels[i : i + step]) for i in range(0, len(batch), step)]
+        return cls([sample for sample, _ in batch], pixels, parts)
+
+    def finished(self) -> RawBatch:
+        """Wait for it. Raises what a job has raised, the first in order."""
+        for part in self.parts:
+            part.result()
+        return RawBatch(
+            images=torch.from_numpy(self.pixels).permute(0, 3, 1, 2),
+            labels=torch.tensor([sample.label for sample in self.samples], dtype=torch.int64),
+            keys=tuple(sample.key for sample in self.samples),
+            captions=tuple(sample.caption for sample in self.samples),
+        )
+
+
+def _run(jobs: Sequence[Job], pixels: Pixels) -> None:
+    for job, out in zip(jobs, pixels, strict=True):
+        job(out)
+
+
+class _Ahead:
+    """Fetches the shards that the cache lost, or has no room for, as soon as a sample of them gets in sight."""
+
+    def __init__(self) -> None:
+        self._executor: ThreadPoolExecutor | None = None
+        self._coming: dict[Path, Future[None]] = {}
+
+    def look(self, sample: Sample) -> None:
+        """Begin to fetch the sample's shard if it is not here. An error is left to who reads the sample."""
+        if sample.remote is None or sample.path.exists():
+            return
+        if (coming := self._coming.get(sample.path)) is None or coming.done():
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(shard_cache.PARALLEL, thread_name_prefix="fetch")
+            self._coming[sample.path] = self._executor.submit(shard_cache.fetch, sample.remote)
+
+    def stop(self) -> None:
+        """Give up what has not begun."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)

@@ -38,12 +38,17 @@ def index_shard(path: Path) -> list[IndexedSample]:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        samples = [_sample(path, descriptor, key, parts) for key, parts in _groups(path, descriptor)]
+        return index_open_shard(str(path), descriptor)
     finally:
         os.close(descriptor)
+
+
+def index_open_shard(name: str, descriptor: int) -> list[IndexedSample]:
+    """As `index_shard`, of an open file; errors call it `name`."""
+    samples = [_sample(name, descriptor, key, parts) for key, parts in _groups(name, descriptor)]
     key, times = Counter(sample.key for sample in samples).most_common(1)[0] if samples else ("", 0)
     if times > 1:
-        raise ValueError(f"{path}: sample {key!r} occurs {times} times; members of one sample must be neighbours")
+        raise ValueError(f"{name}: sample {key!r} occurs {times} times; members of one sample must be neighbours")
     return samples
 
 
@@ -54,7 +59,7 @@ def index_pairs(path: Path) -> list[IndexedSample]:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return [_pair(path, descriptor, key, parts) for key, parts in _groups(path, descriptor)]
+        return [_pair(str(path), descriptor, key, parts) for key, parts in _groups(str(path), descriptor)]
     finally:
         os.close(descriptor)
 
@@ -66,10 +71,10 @@ def split_name(name: str) -> tuple[str, str]:
     return folder + slash + stem, extension.lower()
 
 
-def _groups(path: Path, descriptor: int) -> Iterator[tuple[str, _Parts]]:
+def _groups(shard: str, descriptor: int) -> Iterator[tuple[str, _Parts]]:
     members = _plain_members(descriptor)
     if members is None:
-        members = _any_members(path)
+        members = _any_members(shard, descriptor)
     current: str | None = None
     parts: _Parts = {}
     for name, offset, size in members:
@@ -79,7 +84,7 @@ def _groups(path: Path, descriptor: int) -> Iterator[tuple[str, _Parts]]:
                 yield current, parts
             current, parts = key, {}
         if extension in parts:
-            raise ValueError(f"{path}: member {name!r} occurs twice")
+            raise ValueError(f"{shard}: member {name!r} occurs twice")
         parts[extension] = (offset, size)
     if current is not None:
         yield current, parts
@@ -112,51 +117,51 @@ def _octal(field: bytes) -> int:
     return int(digits, 8) if digits.isdigit() and not digits.strip(b"01234567") else -1
 
 
-def _any_members(path: Path) -> list[tuple[str, int, int]]:
+def _any_members(shard: str, descriptor: int) -> list[tuple[str, int, int]]:
     """(name, offset, size) of the files in any uncompressed tar. Raises ValueError for links and the like."""
     try:
-        with tarfile.open(path, mode="r:") as archive:
+        with open(descriptor, "rb", closefd=False) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             files = [member for member in archive if not member.isdir()]
     except tarfile.TarError as error:
-        raise ValueError(f"{path}: not a whole uncompressed tar file: {error}") from None
+        raise ValueError(f"{shard}: not a whole uncompressed tar file: {error}") from None
     if bad := [member.name for member in files if not member.isreg() or member.issparse()]:
-        raise ValueError(f"{path}: member {bad[0]!r} is no plain file")
+        raise ValueError(f"{shard}: member {bad[0]!r} is no plain file")
     return [(member.name, member.offset_data, member.size) for member in files]
 
 
-def _pair(path: Path, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
-    image = _image(path, key, parts)
+def _pair(shard: str, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
+    image = _image(shard, key, parts)
     if "txt" not in parts:
-        raise ValueError(f"{path}: sample {key!r} has no text: expected a member {key}.txt")
-    text = _read(path, descriptor, *parts["txt"]).decode("utf-8", "replace").strip()
+        raise ValueError(f"{shard}: sample {key!r} has no text: expected a member {key}.txt")
+    text = _read(shard, descriptor, *parts["txt"]).decode("utf-8", "replace").strip()
     offset, size = parts[image]
     return IndexedSample(key, -1, offset, size, image, text)
 
 
-def _image(path: Path, key: str, parts: _Parts) -> str:
+def _image(shard: str, key: str, parts: _Parts) -> str:
     """The extension of a sample's only image."""
     images = [extension for extension in parts if extension in IMAGE_EXTENSIONS]
     if len(images) != 1:
         raise ValueError(
-            f"{path}: sample {key!r} must have one image, has {', '.join(images) or 'none'} of {', '.join(parts)}"
+            f"{shard}: sample {key!r} must have one image, has {', '.join(images) or 'none'} of {', '.join(parts)}"
         )
     return images[0]
 
 
-def _sample(path: Path, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
-    image = _image(path, key, parts)
+def _sample(shard: str, descriptor: int, key: str, parts: _Parts) -> IndexedSample:
+    image = _image(shard, key, parts)
     if "cls" not in parts:
-        raise ValueError(f"{path}: sample {key!r} has no label: expected a member {key}.cls")
-    text = _read(path, descriptor, *parts["cls"]).decode("ascii", "replace").strip()
+        raise ValueError(f"{shard}: sample {key!r} has no label: expected a member {key}.cls")
+    text = _read(shard, descriptor, *parts["cls"]).decode("ascii", "replace").strip()
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{path}: {key}.cls must hold a class number, holds {text!r}")
-    caption = _read(path, descriptor, *parts["txt"]).decode("utf-8") if "txt" in parts else None
+        raise ValueError(f"{shard}: {key}.cls must hold a class number, holds {text!r}")
+    caption = _read(shard, descriptor, *parts["txt"]).decode("utf-8") if "txt" in parts else None
     offset, size = parts[image]
     return IndexedSample(key, int(text), offset, size, image, caption)
 
 
-def _read(path: Path, descriptor: int, offset: int, size: int) -> bytes:
+def _read(shard: str, descriptor: int, offset: int, size: int) -> bytes:
     data = os.pread(descriptor, size, offset)
     if len(data) != size:
-        raise ValueError(f"{path}: ends at byte {offset + len(data)}, expected at least {offset + size}")
+        raise ValueError(f"{shard}: ends at byte {offset + len(data)}, expected at least {offset + size}")
     return data

@@ -6,22 +6,16 @@ the overshoot of the bicubic kernel; here values are rounded and clipped to uint
 
 from __future__ import annotations
 
-import io
 import math
 import random
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-Pixels = NDArray[np.uint8]
+from datasets.decoding import Decoded, Pixels, decode
+from datasets.resample import resize
 
-
-def decode(data: bytes) -> Image.Image:
-    """The RGB image in `data`. Raises OSError (Pillow) if it cannot be decoded whole."""
-    with Image.open(io.BytesIO(data)) as image:
-        return image.convert("RGB")
+__all__ = ["Decoded", "EvalTransform", "FinishedTransform", "Pixels", "TrainTransform", "decode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +30,26 @@ class EvalTransform:
     preprocessing: str
     size: int
 
-    def __call__(self, image: Image.Image) -> Pixels:
-        """(size, size, 3) uint8."""
-        width, height = image.size
+    def __call__(self, image: Decoded, out: Pixels | None = None) -> Pixels:
+        """(size, size, 3) uint8, written to `out` if given."""
+        width, height = _size(image)
         short = min(width, height)
         side = short * 224 / 256 if self.preprocessing == "lipsum" else short
         left, top = (width - side) / 2, (height - side) / 2
-        return _resize(image, self.size, (left, top, left + side, top + side))
+        return _filled(image, self.size, (left, top, left + side, top + side), False, out)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTransform:
+    """For images that are what `EvalTransform` makes already, as the pixel cache keeps them."""
+
+    size: int
+
+    def __call__(self, image: Decoded, out: Pixels | None = None) -> Pixels:
+        """A copy, (size, size, 3) uint8, written to `out` if given."""
+        out = np.empty((self.size, self.size, 3), np.uint8) if out is None else out
+        np.copyto(out, np.asarray(image))
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +65,11 @@ class TrainTransform:
     scale: tuple[float, float]
     flip: bool
 
-    def __call__(self, image: Image.Image, rng: random.Random) -> Pixels:
-        """(size, size, 3) uint8; `rng` decides crop and mirror."""
-        pixels = _resize(image, self.size, self._crop(*image.size, rng))
-        if self.flip and rng.random() < 0.5:
-            return np.ascontiguousarray(pixels[:, ::-1])
-        return pixels
+    def __call__(self, image: Decoded, rng: random.Random, out: Pixels | None = None) -> Pixels:
+        """(size, size, 3) uint8, written to `out` if given; `rng` decides crop and mirror."""
+        box = self._crop(*_size(image), rng)
+        mirror = self.flip and rng.random() < 0.5
+        return _filled(image, self.size, box, mirror, out)
 
     def _crop(self, width: int, height: int, rng: random.Random) -> tuple[float, float, float, float]:
         smallest, largest = (share * width * height for share in self.scale)
@@ -82,5 +88,14 @@ class TrainTransform:
         return 0, 0, width, height
 
 
-def _resize(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Pixels:
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+def _size(image: Decoded) -> tuple[int, int]:
+    """(width, height)"""
+    return (image.shape[1], image.shape[0]) if isinstance(image, np.ndarray) else image.size
+
+
+def _filled(
+    image: Decoded, size: int, box: tuple[float, float, float, float], mirror: bool, out: Pixels | None
+) -> Pixels:
+    out = np.empty((size, size, 3), np.uint8) if out is None else out
+    resize(image, size, box, mirror, out)
+    return out

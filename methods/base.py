@@ -70,7 +70,10 @@ class Method:
         """Called after each optimiser step; `step` counts from 1."""
 
     def export(self, model: ImageClassifier) -> ImageClassifier:
-        """The classifier to evaluate and save; the trained model itself unless a method averages or rebuilds it."""
+        """The classifier to evaluate and save; the trained model itself unless a method averages or rebuilds it.
+
+        A method that tunes the text tower gives its weights along (`with_text`): heads for other datasets are made of it.
+        """
         return model
 
 
@@ -90,6 +93,19 @@ class PostHocInputs:
     score: Callable[[Predictor], tuple[float, float]]
     """(accuracy, NLL) of a predictor on the validation images, the work shared by all workers"""
     seed: int = 0
+    zero_shot_text: StateDict = field(default_factory=dict)
+    """the pre-trained text tower, where heads for other datasets are needed and the inputs have tuned theirs"""
+    texts: Mapping[str, StateDict] = field(default_factory=dict)
+    """trial id -> the text tower it has tuned; empty where there is none, or no need of one"""
+
+    def combined(self, formula: Callable[[StateDict, Mapping[str, StateDict]], StateDict]) -> ImageClassifier:
+        """The classifier whose weights are `formula(zero-shot, inputs by trial id)`; so are those of its text tower, if tuned.
+
+        For methods that are a formula over any weights. What `build` gives instead has no text tower where the inputs have
+        tuned theirs, and is then not measured on other datasets.
+        """
+        classifier = self.build(formula(self.zero_shot, self.finetuned))
+        return classifier.with_text(formula(self.zero_shot_text, self.texts)) if self.texts else classifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -30,7 +30,7 @@ from torch import Tensor
 from methods.base import PostHoc, PostHocInputs, Variant
 from training.config import Frozen
 from training.greedy import greedy
-from training.types import Predictor
+from training.model import ImageClassifier
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,16 @@ def combine(logits: Tensor, average: Average) -> Tensor:
 class Ensemble:
     """A predictor made of several."""
 
-    def __init__(self, members: Sequence[Predictor], average: Average) -> None:
+    def __init__(self, members: Sequence[ImageClassifier], average: Average) -> None:
         self.members, self.average = tuple(members), average
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (B, K) of images (B, 3, H, W)."""
         return combine(torch.stack([member(images) for member in self.members]), self.average)
+
+    def with_heads(self, head_for: Callable[[ImageClassifier], Tensor]) -> Ensemble:
+        """The ensemble of the same members, each with the head that `head_for` makes for it."""
+        return Ensemble([member.with_heads(head_for) for member in self.members], self.average)
 
 
 class GreedyEnsemble(PostHoc):
@@ -72,7 +76,10 @@ class GreedyEnsemble(PostHoc):
         """The ensemble of the chosen inputs."""
 
         def mix(chosen: Sequence[str]) -> Ensemble:
-            return Ensemble([inputs.build(inputs.finetuned[name]) for name in chosen], self.config.average)
+            return Ensemble([member(name) for name in chosen], self.config.average)
+
+        def member(name: str) -> ImageClassifier:
+            return inputs.combined(lambda _, tuned: tuned[name])
 
         def score(chosen: Sequence[str]) -> float:
             accuracy, _ = inputs.score(mix(chosen))

@@ -18,7 +18,7 @@ Logged: every accuracy and the chosen ids, in the trial's log.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from methods.base import PostHoc, PostHocInputs, Variant
@@ -39,14 +39,15 @@ class GreedySoup(PostHoc):
     def derive(self, inputs: PostHocInputs) -> Sequence[Variant]:
         """The mean of the chosen inputs."""
 
-        def mix(chosen: Sequence[str]) -> StateDict:
-            return average([inputs.finetuned[name] for name in chosen])
+        def mix(weights: Mapping[str, StateDict], chosen: Sequence[str]) -> StateDict:
+            return average([weights[name] for name in chosen])
 
         def score(chosen: Sequence[str]) -> float:
-            accuracy, _ = inputs.score(inputs.build(mix(chosen)))
+            accuracy, _ = inputs.score(inputs.build(mix(inputs.finetuned, chosen)))
             log.info("%.4f on validation: %s", accuracy, " + ".join(chosen))
             return accuracy
 
         chosen = greedy({name: score((name,)) for name in inputs.finetuned}, score)
         log.info("greedy soup of %d of %d: %s", len(chosen), len(inputs.finetuned), ", ".join(chosen))
-        return [Variant(name="", predictor=inputs.build(mix(chosen)), parameters={"num_ingredients": len(chosen)})]
+        soup = inputs.combined(lambda _, tuned: mix(tuned, chosen))
+        return [Variant(name="", predictor=soup, parameters={"num_ingredients": len(chosen)})]

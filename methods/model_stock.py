@@ -69,4 +69,7 @@ class ModelStock(PostHoc):
         mean = sum(ratios.values()) / len(ratios)
         log.info("model stock of %s: t is %.4f in the mean", ", ".join(inputs.finetuned), mean)
         parameters = {"num_ingredients": len(inputs.finetuned), "mean_ratio": mean}
-        return [Variant(name="", predictor=inputs.build(merged), parameters=parameters)]
+        classifier = inputs.build(merged)
+        if inputs.texts:
+            classifier.with_text(model_stock(inputs.zero_shot_text, list(inputs.texts.values()))[0])
+        return [Variant(name="", predictor=classifier, parameters=parameters)]

@@ -15,7 +15,8 @@ Deviations: (1) the projected tensor is an interpolation that is exact at both e
 r_i * difference to the start, which changes last bits. (2) Tensors that did not move have no radius. (3) Floating-point
 buffers have one too: the logit scale, where a method has trained it; running statistics of batch norm get no gradient and
 stay half-way. (4) The validation batches come in the order that `inputs.val` gives, the same in each pass; the reference
-shuffles anew.
+shuffles anew. (5) Radii are learned for the classifier alone: where the input has tuned its text tower, the result has none
+and is not measured on datasets whose head would be made of it.
 Cost: `iterations` forward and backward passes through the model on `batch_size` images; three copies of the weights.
 Logged: the mean of r_i, in the trial's log.
 """

@@ -33,5 +33,5 @@ class UniformSoup(PostHoc):
     def derive(self, inputs: PostHocInputs) -> Sequence[Variant]:
         """The mean of all inputs."""
         log.info("uniform soup of %s", ", ".join(inputs.finetuned))
-        soup = inputs.build(average(list(inputs.finetuned.values())))
+        soup = inputs.combined(lambda _, tuned: average(list(tuned.values())))
         return [Variant(name="", predictor=soup, parameters={"num_ingredients": len(inputs.finetuned)})]

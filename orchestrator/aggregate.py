@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.grid import Kind, Outcome, infer_plans, outcome
-from orchestrator.records import Evaluation, Loaded
-from orchestrator.series import Series, combine, difference
-from orchestrator.spec import BenchmarkPlan, PlannedTrial
-
-BASELINE = "ft"
-"""The method that others are compared with, next to the zero-shot model: plain fine-tuning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One predictor of a table: a method with its settings, and for a post-hoc method what it builds on and the variant."""
-
-    label: str
-    of: str | None
-    variant: str
-    parameters: Mapping[str, float]
-    """what sets the variant apart: {'alpha': 0.5}"""
-    kind: Kind
-    method: str
-    accuracy: Mapping[str, Series]
-    """domain -> top-1 on its test split, as a fraction"""
-    nll: Mapping[str, Series]
-    """domain -> mean negative log-likelihood on its test split, nats"""
-    reference: Series
-    shift: Series
-    reference_nll: Series
-    shift_nll: Series
-
-    @property
-    def name(self) -> str:
-        """The row in words: 'wise_ft of lipsum_ft, alpha=0.5'."""
-        return self.label + (f" of {self.of}" if self.of else "") + (f", {self.variant}" if self.variant else "")
+from orchestrator.grid import Outcome, infer_plans, outcome
+from orchestrator.records import Loaded
+from orchestrator.rows import Fold, Row, RowMaker, Split
+from orchestrator.series import Series, difference
+from orchestrator.spec import BenchmarkPlan
+from orchestrator.transfer import places
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +23,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One benchmark, model and set of reference domains."""
+    """One benchmark, model and set of reference domains; or all sets together if each domain is held out in turn."""
 
     benchmark: str
     model: str
     sources: tuple[str, ...]
-    """reference domains; empty if nothing of the benchmark trains"""
+    """reference domains; empty if nothing of the benchmark trains, or each domain is held out in turn"""
     shifted: tuple[str, ...]
+    """shifted domains, or those held out in turn"""
     rows: tuple[Row, ...]
     zero_shot: Row | None
     baseline: Row | None
@@ -65,6 +38,22 @@ class Table:
     """one for each row"""
     to_baseline: tuple[Comparison, ...]
     """one for each row"""
+    leave_one_out: bool = False
+    """a shifted domain's column is of the trials that have all others as sources; 'reference' is the mean over the folds"""
+    transfer: tuple[str, ...] = ()
+    """results of datasets that nothing was trained on"""
+    reference_split: Split = "test"
+    """images of the reference domains that their numbers are from; 'val': held out from training"""
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether something trains."""
+        return bool(self.sources) or self.leave_one_out
+
+    @property
+    def over(self) -> str:
+        """The reference domains in words."""
+        return " + ".join(self.sources) if self.sources else "the source domains"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +72,8 @@ class Board:
     """'trials/<id>/record.json' -> why it cannot be read"""
 
 
-def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, baseline: str = BASELINE) -> Board:
-    """Tables of all benchmarks. Without plans the grid is inferred from the records.
-
-    `baseline` is the method that rows are compared with besides the zero-shot model.
-    """
+def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded) -> Board:
+    """Tables of all benchmarks. Without plans the grid is inferred from the records, and no row is the baseline."""
     inferred = not plans
     plans = tuple(plans) or tuple(infer_plans(loaded.records))
     damaged = {path.parent.name: reason.removeprefix(f"{path}: ") for path, reason in loaded.unreadable.items()}
@@ -96,7 +82,7 @@ def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, baseline: str = BA
     for plan in plans:
         own = [o for o in outcomes if o.trial.benchmark == plan.benchmark]
         for model in dict.fromkeys(o.trial.model for o in own):
-            tables += _tables(plan, model, [o for o in own if o.trial.model == model], baseline)
+            tables += _tables(plan, model, [o for o in own if o.trial.model == model])
     planned = {o.trial.id for o in outcomes}
     return Board(
         plans=plans,
@@ -108,39 +94,50 @@ def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, baseline: str = BA
     )
 
 
-def _tables(plan: BenchmarkPlan, model: str, outcomes: Sequence[Outcome], baseline: str) -> list[Table]:
-    """One table for each set of reference domains; trials without one (zero-shot) are part of each."""
+def _tables(plan: BenchmarkPlan, model: str, outcomes: Sequence[Outcome]) -> list[Table]:
+    """One table for each set of reference domains; trials without one (zero-shot) are part of each.
+
+    If each domain is held out in turn, one table with all of them.
+    """
     sources = dict.fromkeys(o.trial.spec.data.sources for o in outcomes if o.trial.spec.data.sources)
-    tables = []
-    for source in sources or [()]:
-        own = [o for o in outcomes if o.trial.spec.data.sources in ((), source)]
-        targets = {domain for o in own for domain in o.trial.spec.data.targets}
-        order = dict.fromkeys([*plan.domains, *sorted(targets)])
-        shifted = tuple(domain for domain in order if domain in targets and domain not in source)
-        tables.append(_table(plan.benchmark, model, source, shifted, _rows(own, source, shifted), baseline))
-    return tables
+    targets = {domain for o in outcomes for domain in o.trial.spec.data.targets}
+    order = list(dict.fromkeys([*plan.domains, *sorted(targets)]))
+    if plan.leave_one_out and sources:
+        folds = [_fold(own, outcomes, order) for own in sources]
+        folds.sort(key=lambda fold: [order.index(domain) for domain in fold.shifted])
+        return [_table(plan, model, folds, outcomes)]
+    return [_table(plan, model, [_fold(own, outcomes, order)], outcomes) for own in sources or [()]]
 
 
-def _table(
-    benchmark: str, model: str, sources: tuple[str, ...], shifted: tuple[str, ...], rows: Sequence[Row], baseline: str
-) -> Table:
+def _fold(sources: tuple[str, ...], outcomes: Sequence[Outcome], order: Sequence[str]) -> Fold:
+    own = [o.trial.spec.data for o in outcomes if o.trial.spec.data.sources in ((), sources)]
+    targets = {domain for data in own for domain in data.targets}
+    return Fold(sources, tuple(domain for domain in order if domain in targets and domain not in sources))
+
+
+def _table(plan: BenchmarkPlan, model: str, folds: Sequence[Fold], outcomes: Sequence[Outcome]) -> Table:
+    own = [o for o in outcomes if o.trial.spec.data.sources in ((), *(fold.sources for fold in folds))]
+    # Where images are pooled, the sources have nothing but their held-out images to be measured on.
+    split: Split = "val" if any(o.trial.spec.data.target_split == "in" for o in own) else "test"
+    refs = dict.fromkeys(ref for o in own for ref in o.trial.spec.data.transfer)
+    transfer = [places([ref]) for ref in refs]
+    rows = RowMaker(folds, split, plan.seen_unseen, transfer).rows(own)
     zero_shot = next((row for row in rows if row.kind == "reference"), None)
-    plain = [row for row in rows if row.kind == "trained" and row.method == baseline]
-    # With a grid over plain fine-tuning, only the point that bears the method's bare name is the baseline.
-    base = plain[0] if len(plain) == 1 else next((row for row in plain if row.label == baseline), None)
-    no_base = (
-        f"{len(plain)} rows of {baseline}, none of them is the baseline" if plain else f"no {baseline} in this table"
-    )
+    base = next((row for row in rows if row.kind == "trained" and row.label == plan.baseline), None)
+    no_base = f"no row {plan.baseline} in this table" if plan.baseline else "the plan names no baseline"
     return Table(
-        benchmark=benchmark,
+        benchmark=plan.benchmark,
         model=model,
-        sources=sources,
-        shifted=shifted,
+        sources=() if plan.leave_one_out else folds[0].sources,
+        shifted=tuple(domain for fold in folds for domain in fold.shifted),
         rows=tuple(rows),
         zero_shot=zero_shot,
         baseline=base,
         to_zero_shot=tuple(_compare(row, zero_shot, "no zero-shot model in this table") for row in rows),
         to_baseline=tuple(_compare(row, base, no_base) for row in rows),
+        leave_one_out=plan.leave_one_out and bool(folds[0].sources),
+        transfer=tuple(place for of_dataset in transfer for place in of_dataset),
+        reference_split=split,
     )
 
 
@@ -151,91 +148,3 @@ def _compare(row: Row, other: Row | None, no_other: str) -> Comparison:
     return Comparison(
         difference(row.reference, other.reference, other.name), difference(row.shift, other.shift, other.name)
     )
-
-
-def _rows(outcomes: Sequence[Outcome], sources: tuple[str, ...], shifted: tuple[str, ...]) -> list[Row]:
-    groups: dict[tuple[str, str | None], list[Outcome]] = {}
-    for o in outcomes:
-        groups.setdefault((o.trial.label, o.trial.of), []).append(o)
-    return [
-        _row(group, variant, parameters, sources, shifted)
-        for group in groups.values()
-        for variant, parameters in _variants(group)
-    ]
-
-
-def _variants(outcomes: Sequence[Outcome]) -> list[tuple[str, Mapping[str, float]]]:
-    """Variants of a row's trials with what sets each apart, by their parameters; one nameless while none is known."""
-    found: dict[str, Mapping[str, float]] = {}
-    for o in outcomes:
-        if o.record is not None:
-            for evaluation in o.record.evaluations:
-                found.setdefault(evaluation.variant, o.record.variants.get(evaluation.variant, {}))
-    return sorted(found.items(), key=lambda item: tuple(item[1].values())) or [("", {})]
-
-
-def _row(
-    outcomes: Sequence[Outcome],
-    variant: str,
-    parameters: Mapping[str, float],
-    sources: tuple[str, ...],
-    shifted: tuple[str, ...],
-) -> Row:
-    trial = outcomes[0].trial
-    evaluations = {o.trial.id: _tested(o, variant) for o in outcomes}
-
-    def series(domain: str, metric: Callable[[Evaluation], float]) -> Series:
-        return _series(outcomes, evaluations, variant, domain, metric)
-
-    accuracy = {domain: series(domain, lambda e: e.accuracy) for domain in (*sources, *shifted)}
-    nll = {domain: series(domain, lambda e: e.nll) for domain in (*sources, *shifted)}
-    return Row(
-        label=trial.label,
-        of=trial.of,
-        variant=variant,
-        parameters=parameters,
-        kind=trial.kind,
-        method=trial.spec.method,
-        accuracy=accuracy,
-        nll=nll,
-        reference=_over(accuracy, sources, "no reference domain"),
-        shift=_over(accuracy, shifted, "no shifted domain"),
-        reference_nll=_over(nll, sources, "no reference domain"),
-        shift_nll=_over(nll, shifted, "no shifted domain"),
-    )
-
-
-def _over(series: Mapping[str, Series], domains: Iterable[str], absent: str) -> Series:
-    chosen = [series[domain] for domain in domains]
-    return combine(statistics.fmean, *chosen) if chosen else Series({}, absent=absent)
-
-
-def _tested(o: Outcome, variant: str) -> dict[str, Evaluation]:
-    if o.status != "done" or o.record is None:
-        return {}
-    return {e.domain: e for e in o.record.evaluations if e.split == "test" and e.variant == variant}
-
-
-def _series(
-    outcomes: Sequence[Outcome],
-    evaluations: Mapping[str, Mapping[str, Evaluation]],
-    variant: str,
-    domain: str,
-    metric: Callable[[Evaluation], float],
-) -> Series:
-    values: dict[int, float] = {}
-    missing: dict[int, str] = {}
-    by_seed: dict[int, list[PlannedTrial]] = {}
-    for o in outcomes:
-        by_seed.setdefault(o.trial.spec.seed, []).append(o.trial)
-    for o in outcomes:
-        seed, tested = o.trial.spec.seed, evaluations[o.trial.id]
-        if len(rivals := by_seed[seed]) > 1:
-            missing[seed] = f"{len(rivals)} trials share this row and seed: {', '.join(t.id for t in rivals)}"
-        elif o.status != "done":
-            missing[seed] = o.reason
-        elif domain in tested:
-            values[seed] = metric(tested[domain])
-        else:
-            missing[seed] = f"not evaluated on {domain}" if tested else f"has no variant {variant}"
-    return Series(values, missing, constant=len(outcomes) == 1 and outcomes[0].trial.kind == "reference")

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from datasets.pixel_cache import PixelCache
+from datasets.samples import fetch_ahead
 from datasets.shards import Prepared, open_prepared
-from datasets.stream import EvalStream, Sample, hold_out, samples
-from datasets.transforms import EvalTransform
+from datasets.stream import EvalStream, Reader, Sample, read_image
+from datasets.transforms import EvalTransform, FinishedTransform
 from methods.base import PostHocInputs
-from orchestrator.identity import file_identity, pool_identity
-from orchestrator.pairs import PairPool, open_pool
+from orchestrator.identity import pool_identity
+from orchestrator.pairs import PairPool
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial, TrialSpec
+from orchestrator.splits import Splits
+from orchestrator.warm import WARM, TrialError
 from training.checkpoint import load_tensors
 from training.evaluate import Normalise, Outcomes, evaluate
-from training.model import ImageClassifier, PretrainedClip, TextEncoder, load_clip, load_state, state_dict
+from training.groups import Groups
+from training.model import ImageClassifier, PretrainedClip, TextEncoder, load_state, state_dict
 from training.runtime import Runtime
 from training.types import Batch, Predictor, StateDict, Task
 
+MODEL_FILE, TEXT_FILE = "model.safetensors", "text.safetensors"
+"""Weights in a trial's folder: the classifier's, and those of its text tower where the method has tuned it."""
+
 EVAL_BATCH_SIZE = 256
 """Images of an evaluation pass at a time; on a CPU the size does not change a result, on a GPU only its last bits."""
-
-
-class TrialError(ValueError):
-    """A trial's inputs are not what its spec says; the message says which and what to do."""
 
 
 Place = tuple[str, str, str]
@@ -44,7 +50,6 @@ class Bench:
     prepared: Prepared
     clip: PretrainedClip
     text: TextEncoder
-    head: Tensor
     runtime: Runtime
     train: list[Sample] = field(default_factory=list)
     val: list[Sample] = field(default_factory=list)
@@ -52,6 +57,8 @@ class Bench:
     """identity in a setting -> where that lies"""
     cache: Path | None = None
     """folder for what is computed once for many trials"""
+    pixels: PixelCache | None = None
+    """decoded images on this machine"""
 
     @classmethod
     def load(cls, trial: PlannedTrial, runtime: Runtime, cache: Path | None = None) -> Bench:
@@ -60,25 +67,45 @@ class Bench:
         prepared = open_prepared(trial.location.data)
         if prepared.identity != spec.data.identity:
             raise TrialError(f"{trial.location.data} has changed since the plan was made; run the same command again")
-        clip = _WARM.clip(trial)
+        clip = WARM.clip(trial)
         text = clip.text.to(runtime.device)
         bench = cls(
             spec=spec,
             prepared=prepared,
             clip=clip,
             text=text,
-            head=_WARM.head(trial, prepared, text),
             runtime=runtime,
             files=trial.location.files,
             cache=cache,
+            pixels=WARM.pixels(runtime.cache_gib),
         )
         for domain in spec.data.sources:
-            train, val = hold_out(
-                _WARM.samples(prepared, domain, "train"), spec.data.val_fraction, spec.data.split_seed
-            )
-            bench.train += train
-            bench.val += val
+            bench.train += bench.splits.train(domain)
+            bench.val += bench.splits.val(domain)
+        fetch_ahead(prepared, bench.splits.measured_from())
         return bench
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The images of each domain by what they are for."""
+        return Splits(self.spec.data, self.prepared, partial(WARM.samples, self.prepared, fetched=self._fetched))
+
+    def _fetched(self, here: int, needed: int) -> None:
+        self.runtime.report({"shards_here": float(here), "shards_needed": float(needed)})
+
+    def prompt_names(self, prepared: Prepared) -> tuple[str, ...]:
+        """The names of a dataset's classes as prompts have them."""
+        spaces = self.spec.data.class_names == "spaces"
+        return tuple(name.replace("_", " ") if spaces else name for name in prepared.classnames)
+
+    def pretrained_head(self, prepared: Prepared) -> Tensor:
+        """The zero-shot head (D, K) of a dataset's classes, from the pre-trained text tower."""
+        return WARM.head(self.prompt_names(prepared), prepared.templates, self.text)
+
+    @staticmethod
+    def groups_of(prepared: Prepared, domain: str) -> Groups | None:
+        """The groups of labels that the images of a domain are measured over; None: all labels, each on its own."""
+        return Groups(prepared.groups[domain]) if domain in prepared.groups else None
 
     @property
     def normalise(self) -> Normalise:
@@ -87,12 +114,12 @@ class Bench:
 
     def zero_shot(self) -> ImageClassifier:
         """A fresh zero-shot classifier on the device."""
-        return self.clip.classifier(self.head, self.runtime.device)
+        return self.clip.classifier(self.pretrained_head(self.prepared), self.runtime.device)
 
     def task(self, num_steps: int, seed: int, label_smoothing: float) -> Task:
         """What a method may know."""
         return Task(
-            classnames=self.prepared.classnames,
+            classnames=self.prompt_names(self.prepared),
             templates=self.prepared.templates,
             text=self.text,
             num_steps=num_steps,
@@ -114,7 +141,7 @@ class Bench:
         if pool_identity(folder) != identity:
             raise TrialError(f"{folder} has changed since the plan was made; run the same command again")
         return PairPool(
-            samples=_WARM.pool(folder, identity),
+            samples=WARM.pool(folder, identity),
             identity=identity,
             clip=self.clip,
             model=self.spec.model.model_dump_json(),
@@ -127,119 +154,88 @@ class Bench:
 
     def stream(self, chosen: Sequence[Sample]) -> EvalStream:
         """One evaluation pass; this worker's part of it."""
+        transform, reader = self._evaluated(chosen)
         return EvalStream(
             samples=chosen,
-            transform=EvalTransform(self.spec.preprocessing, self.clip.image_size),
+            transform=transform,
+            reader=reader,
             batch_size=EVAL_BATCH_SIZE,
             rank=self.runtime.rank,
             world_size=self.runtime.world_size,
             threads=self.runtime.threads,
         )
 
+    def reader(self, chosen: Sequence[Sample]) -> Reader:
+        """How to read these images for training crops."""
+        return self.pixels.reader(self.prepared, chosen) if self.pixels else read_image
+
+    def _evaluated(self, chosen: Sequence[Sample]) -> tuple[EvalTransform | FinishedTransform, Reader]:
+        """How to read these images for evaluation: as they are, or made ready before."""
+        transform = EvalTransform(self.spec.preprocessing, self.clip.image_size)
+        if self.pixels is None:
+            return transform, read_image
+        return FinishedTransform(transform.size), self.pixels.reader(self.prepared, chosen, transform)
+
     def val_batches(self, batch_size: int) -> Iterator[Batch]:
         """All validation images, whichever worker asks, shuffled by the trial's seed: shards are often sorted by class."""
-        transform = EvalTransform(self.spec.preprocessing, self.clip.image_size)
+        transform, reader = self._evaluated(self.val)
         order = torch.randperm(len(self.val), generator=torch.Generator().manual_seed(self.spec.seed)).tolist()
         shuffled = [self.val[index] for index in order]
-        stream = EvalStream(samples=shuffled, transform=transform, batch_size=batch_size, threads=self.runtime.threads)
+        stream = EvalStream(
+            samples=shuffled, transform=transform, reader=reader, batch_size=batch_size, threads=self.runtime.threads
+        )
         return map(self.normalise, stream)
 
     def score(self, split: str, model: Predictor) -> tuple[float, float]:
-        """(accuracy, NLL) on the reference domains' 'val' or 'test' images."""
-        chosen = self.val
-        if split == "test":
-            chosen = [s for domain in self.spec.data.sources for s in _WARM.samples(self.prepared, domain, "test")]
-        outcome = evaluate({"": model}, self.stream(chosen), self.normalise, self.runtime)[""]
-        return outcome.accuracy, outcome.nll
+        """(accuracy, NLL) on the reference domains' 'val' or 'test' images: the means over the domains."""
+        images = self.splits.val if split == "val" else self.splits.target
+        outcomes = [self._outcomes({"": model}, domain, images(domain))[""] for domain in self.spec.data.sources]
+        return fmean(outcome.accuracy for outcome in outcomes), fmean(outcome.nll for outcome in outcomes)
 
     def evaluate_all(self, predictors: Mapping[str, Predictor]) -> dict[Place, Outcomes]:
-        """Every predictor on the test split of every target and on the reference validation images, one pass over each."""
-        passes = [(domain, "test", _WARM.samples(self.prepared, domain, "test")) for domain in self.spec.data.targets]
-        passes += [(d, "val", [s for s in self.val if s.key.startswith(f"{d}/")]) for d in self.spec.data.sources]
+        """Every predictor on every target and on the reference validation images, one pass over each."""
+        passes = self.splits.measured()
         outcomes: dict[Place, Outcomes] = {}
         for domain, split, chosen in passes:
-            for variant, outcome in evaluate(predictors, self.stream(chosen), self.normalise, self.runtime).items():
+            for variant, outcome in self._outcomes(predictors, domain, chosen).items():
                 outcomes[variant, domain, split] = outcome
             self.runtime.report(
                 {"evaluated": float(len(outcomes)), "to_evaluate": float(len(passes) * len(predictors))}
             )
         return outcomes
 
+    def _outcomes(
+        self, predictors: Mapping[str, Predictor], domain: str, chosen: Sequence[Sample]
+    ) -> dict[str, Outcomes]:
+        groups = self.groups_of(self.prepared, domain)
+        return evaluate(predictors, self.stream(chosen), self.normalise, self.runtime, groups)
+
     def post_hoc_inputs(self, spec: TrialSpec, results: Results) -> PostHocInputs:
         """What a post-hoc method may know. Raises TrialError if the weights of an input are gone."""
         finetuned: dict[str, StateDict] = {}
+        texts: dict[str, StateDict] = {}
         for input_id in spec.inputs:
-            path = results.trial(input_id) / "model.safetensors"
-            try:
-                finetuned[input_id], _ = load_tensors(path)
-            except FileNotFoundError:
-                raise TrialError(
-                    f"the weights of input {input_id} are gone ({path}); delete its record to train it again"
-                ) from None
+            finetuned[input_id], meta = _weights_of(results, input_id, MODEL_FILE)
+            if spec.data.transfer and meta.get("text"):
+                texts[input_id], _ = _weights_of(results, input_id, TEXT_FILE)
         return PostHocInputs(
             zero_shot=state_dict(self.zero_shot()),
             finetuned=finetuned,
-            build=lambda state: load_state(self.zero_shot(), state),
+            build=lambda state: load_state(self.zero_shot(), state).with_text(None if texts else {}),
             val=self.val_batches,
             score=partial(self.score, "val"),
             seed=spec.seed,
+            zero_shot_text={key: value.cpu() for key, value in self.text.state_dict().items()} if texts else {},
+            texts=texts,
         )
 
 
-class _Warm:
-    """What a long-lived worker keeps between trials: the last model, its zero-shot heads, and indexes of the last dataset.
-
-    Trials get copies of the model. Reading an index takes some 50 µs a sample: seconds for DomainNet.
-    """
-
-    def __init__(self) -> None:
-        self._key: tuple[str, ...] | None = None
-        self._clip: PretrainedClip | None = None
-        self._heads: dict[tuple[tuple[str, ...], tuple[str, ...], str], Tensor] = {}
-        self._indexes: dict[tuple[str, str, str, str], list[Sample]] = {}
-        self._pool: tuple[tuple[str, str], list[Sample]] | None = None
-
-    def samples(self, prepared: Prepared, domain: str, split: str) -> list[Sample]:
-        """As `datasets.stream.samples`."""
-        key = (prepared.identity, prepared.root, domain, split)
-        if any(known[:2] != key[:2] for known in self._indexes):
-            self._indexes = {}
-        if key not in self._indexes:
-            self._indexes[key] = samples(prepared, domain, split)
-        return self._indexes[key]
-
-    def pool(self, folder: Path, identity: str) -> list[Sample]:
-        """As `open_pool`; the last pool is kept."""
-        key = (str(folder), identity)
-        if self._pool is None or self._pool[0] != key:
-            self._pool = None
-            self._pool = (key, open_pool(folder))
-        return self._pool[1]
-
-    def clip(self, trial: PlannedTrial) -> PretrainedClip:
-        """The trial's model; loaded, and checked against the spec, when it is not the last one."""
-        ref, place = trial.spec.model, trial.location
-        key = (ref.name, ref.weights, str(ref.architecture))
-        if self._clip is None or key != self._key:
-            self._key, self._clip, self._heads = None, None, {}
-            config = Path(place.model_config_file) if place.model_config_file else None
-            _check_file(ref.architecture, config)
-            if ref.weights.startswith("sha256:"):
-                _check_file(ref.weights, Path(place.pretrained))
-            self._clip, self._key = load_clip(ref.name, place.pretrained, config), key
-        return self._clip
-
-    def head(self, trial: PlannedTrial, prepared: Prepared, text: TextEncoder) -> Tensor:
-        """The zero-shot head (D, K) of the trial's classes and templates."""
-        key = (prepared.classnames, prepared.templates, str(text.device))
-        if key not in self._heads:
-            self._heads[key] = text.zero_shot_head(prepared.classnames, prepared.templates)
-        return self._heads[key]
-
-
-_WARM = _Warm()
-
-
-def _check_file(identity: str | None, path: Path | None) -> None:
-    if identity and path and file_identity(path) != identity:
-        raise TrialError(f"{path} has changed since the plan was made; run the same command again")
+def _weights_of(results: Results, input_id: str, name: str) -> tuple[StateDict, dict[str, Any]]:
+    """The weights of a finished trial, on the CPU, and what stands beside them."""
+    path = results.trial(input_id) / name
+    try:
+        return load_tensors(path)
+    except FileNotFoundError:
+        raise TrialError(
+            f"the weights of input {input_id} are gone ({path}); delete its record to train it again"
+        ) from None

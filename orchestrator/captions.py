@@ -8,17 +8,18 @@ captioned one with `data:`, the folder that it lies in.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from datasets.base import Dataset, DatasetInfo, RawSample
-from datasets.shards import FILE_NAME, Prepared, open_prepared, write_prepared
+from datasets.base import Dataset, DatasetInfo, Entry, Published
+from datasets.shards import FILE_NAME, Prepared, write_prepared
 from datasets.stream import Sample, samples
 from datasets.tar_index import index_shard
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.verify import find
 
 MAX_NAMED = 1000
 """Keys of one kind that are named one by one."""
@@ -28,18 +29,8 @@ Captioner = Callable[[Sequence[Sample]], Mapping[str, str]]
 
 def find_prepared(name_or_folder: str) -> Prepared:
     """The prepared dataset in a folder, or in data/<name>. Raises BadInputError."""
-    folder = Path(name_or_folder).expanduser()
-    if not (folder / FILE_NAME).is_file() and (Path("data") / name_or_folder / FILE_NAME).is_file():
-        folder = Path("data") / name_or_folder
-    if not (folder / FILE_NAME).is_file() and "/" not in name_or_folder:
-        raise BadInputError(
-            [
-                f"no prepared dataset in {folder} or {Path('data') / name_or_folder}; "
-                f"first: python -m orchestrator prepare {name_or_folder}"
-            ]
-        )
     with bad_input(FileNotFoundError, ValueError):
-        return open_prepared(folder)
+        return find(name_or_folder)
 
 
 def write_captions(
@@ -70,7 +61,7 @@ def write_captions(
     )
     already = (to / FILE_NAME).is_file()
     captions = {} if already else captioner(images)
-    made = write_prepared(_Captioned(info, prepared, captions), to, Path(prepared.root), prepared.short_side)
+    made = write_prepared(_Captioned(info, prepared, captions), to, None, prepared.short_side)
     (console or Console(soft_wrap=True)).print(
         f"{made.name} {'has its captions already; verified' if already else 'got captions for'} {len(images):,} training "
         f"images, at {to}; use it with: python -m orchestrator run --data {to.parent}",
@@ -142,6 +133,7 @@ def _captioned_info(prepared: Prepared, source: str) -> DatasetInfo:
         license=prepared.license,
         citation=prepared.citation,
         counts={d: {split: sum(n) for split, n in splits.items()} for d, splits in prepared.counts.items()},
+        groups=prepared.groups,
     )
 
 
@@ -153,12 +145,22 @@ class _Captioned(Dataset):
     prepared: Prepared
     captions: Mapping[str, str]
 
-    def samples(self, domain: str, split: str, source: Path | None) -> Iterator[RawSample]:
-        """The samples of the shards in stored order; captions are those of the training images."""
+    def entries(self, domain: str, split: str, source: Published | None) -> list[Entry]:
+        """The samples of the shards in stored order; captions are those of the training images.
+
+        A path is '<number of the shard>:<offset>:<bytes>:<extension>'.
+        """
+        entries = []
         for shard in self.prepared.select(domain, split):
-            path = self.prepared.path(shard)
-            for e in index_shard(path):
-                key = f"{domain}/{e.key}"
-                image = Sample(key, e.label, path, e.offset, e.size).read()
-                caption = self.captions.get(key, e.caption) if split == "train" else e.caption
-                yield RawSample(e.key, image, e.extension, e.label, caption)
+            for e in index_shard(self.prepared.path(shard)):
+                caption = self.captions.get(f"{domain}/{e.key}", e.caption) if split == "train" else e.caption
+                place = f"{self.prepared.shards.index(shard)}:{e.offset}:{e.size}:{e.extension}"
+                entries.append(Entry(e.key, e.label, place, e.size, caption))
+        return entries
+
+    def read(self, entry: Entry, source: Published | None) -> tuple[bytes, str]:
+        """The image as it is stored."""
+        number, offset, size, extension = entry.path.split(":")
+        shard = self.prepared.shards[int(number)]
+        path, remote = self.prepared.path(shard), self.prepared.remote(shard)
+        return Sample(entry.key, entry.label, path, int(offset), int(size), None, remote).read(), extension

@@ -10,7 +10,7 @@ import typer
 import datasets
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.captions import find_prepared, from_jsonl, write_captions
-from orchestrator.cli import exit_codes
+from orchestrator.exit_codes import exit_codes
 from orchestrator.identity import file_identity
 from orchestrator.paths import lasting
 

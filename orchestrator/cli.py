@@ -7,23 +7,22 @@ seconds to import is imported by the command that needs it, so that help and `sc
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from typer.core import TyperCommand
 
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
+from orchestrator.prepare_cli import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
+from orchestrator.results_cli import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.manifest import Manifest
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+__all__ = ["EXIT_BAD_INPUT", "app"]
 
 app = typer.Typer(
     help="Did fine-tuning keep the robustness of a CLIP model? Plans, runs and reports benchmarks of fine-tuning methods.",
@@ -40,24 +39,9 @@ Names = Annotated[
 ]
 ResultsOption = Annotated[str | None, typer.Option("--results", help="Folder of results, instead of the manifest's.")]
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="Folder of prepared datasets, instead of the manifest's.")
+    str | None, typer.Option("--data", help="Folder or URL of prepared datasets, instead of the manifest's.")
 ]
 DEFAULT_MANIFEST = Path("benchmarks.yaml")
-
-
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn wrong input and Ctrl-C into lines on stderr and exit codes; everything else is a bug and keeps its traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("interrupted: run the same command again to continue", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BadInputError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
 
 
 def _console() -> Console:
@@ -127,17 +111,24 @@ def run(
         int | None, typer.Option(min=1, help="Data-parallel workers of a trial; default: 1.")
     ] = None,
     cpus_per_trial: Annotated[int | None, typer.Option(min=1, help="CPU threads of a trial.")] = None,
+    cache_gib: Annotated[
+        float | None,
+        typer.Option(min=0, help="GiB on each machine's disk for decoded pixels, so that no image is decoded twice."),
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed/--skip-failed", help="Run trials again that failed before, or leave them.")
     ] = True,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Make the leaderboard at the end.")] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Train nothing if a zero-shot accuracy differs from a published one.")
+    ] = False,
 ) -> None:
     """Run the trials that are not done yet and make the leaderboard."""
     with exit_codes():
         loaded = _load(manifest, results, data)
         from orchestrator.run import Flags, run_benchmarks
 
-        flags = Flags(slots, gpus_per_trial, workers_per_trial, cpus_per_trial, retry_failed, report)
+        flags = Flags(slots, gpus_per_trial, workers_per_trial, cpus_per_trial, retry_failed, report, strict, cache_gib)
         all_done = run_benchmarks(loaded, benchmarks, flags, _console())
     raise typer.Exit(0 if all_done else EXIT_FAILED)
 
@@ -178,45 +169,10 @@ def report(results: Annotated[Path, typer.Argument(help="Folder that `run` wrote
                 typer.echo(str(path))
 
 
-class _Prepare(TyperCommand):
-    """`prepare DATASET`, and `prepare captions` beside it: click knows either arguments or sub-commands."""
-
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        if args[:1] == ["captions"]:
-            from orchestrator.captions_cli import app as captions
-
-            command = typer.main.get_command(captions)
-            return command.make_context(f"{info_name} captions", args[1:], parent=parent, **extra)
-        return super().make_context(info_name, args, parent=parent, **extra)
-
-
-@app.command(
-    cls=_Prepare,
-    epilog="Examples: prepare demo; prepare pacs --from pacs.tar; prepare my_dataset.yaml --from /data/photos. "
-    "Captions for its training images: prepare captions --help",
-)
-def prepare(
-    dataset: Annotated[str, typer.Argument(help="Name of a dataset, or the path of a YAML card.", metavar="DATASET")],
-    source: Annotated[
-        Path | None, typer.Option("--from", help="Folder or archive with the files as published.")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="Folder for the shards; default: data/<name of the dataset>.")
-    ] = None,
-    short_side: Annotated[
-        int | None, typer.Option(min=16, help="Reduce larger images to this many pixels on the short side.")
-    ] = None,
-) -> None:
-    """Turn the files of a dataset into shards; prepared before: verify them."""
-    with exit_codes():
-        import datasets
-        from orchestrator.paths import lasting
-        from orchestrator.prepare import prepare as prepare_dataset
-
-        with bad_input(datasets.DatasetError, FileNotFoundError, NotADirectoryError, PermissionError):
-            name = datasets.load(Path(dataset) if datasets.is_card_path(dataset) else dataset).info.name
-            folder = lasting(str(to) if to else f"data/{name}", Path.cwd())[0]
-            prepare_dataset(dataset, source, folder, short_side)
+app.command(cls=Prepare, epilog=PREPARE_EXAMPLES)(prepare)
+app.command(epilog=VERIFY_EXAMPLES)(verify)
+app.command(epilog=COMPARE_EXAMPLES)(compare)
+app.command(epilog=MERGE_EXAMPLES)(merge)
 
 
 @app.command(
@@ -245,12 +201,14 @@ def check(
 
 @app.command(
     "list",
-    epilog="Examples: list methods; list methods lipsum_ft; list methods --plugins my_methods; list datasets; list models",
+    epilog="Examples: list methods; list methods lipsum_ft; list methods --plugins my_methods; list datasets; "
+    "list datasets domainnet; list models",
 )
 def list_(
     what: Annotated[Literal["methods", "datasets", "models"], typer.Argument(help="What to list.")],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Methods to show in full; default: all, in short.", metavar="[NAME]...")
+        list[str] | None,
+        typer.Argument(help="Methods or datasets to show in full; default: all, in short.", metavar="[NAME]..."),
     ] = None,
     plugins: Annotated[
         list[Path] | None, typer.Option(help="Folder with methods of your own; may be repeated.")
@@ -266,8 +224,10 @@ def list_(
         from orchestrator import cards as method_cards
         from orchestrator import catalog
 
-        if what != "methods" and (names or cards or plugins):
-            raise BadInputError([f"names, --plugins and --cards go with `list methods`, not with `list {what}`"])
+        if what != "methods" and (cards or plugins):
+            raise BadInputError([f"--plugins and --cards go with `list methods`, not with `list {what}`"])
+        if what == "models" and names:
+            raise BadInputError(["names go with `list methods` and `list datasets`, not with `list models`"])
         with bad_input(methods.MethodError, datasets.DatasetError, FileNotFoundError, method_cards.CardsError):
             match what:
                 case "methods" if cards:
@@ -277,6 +237,8 @@ def list_(
                     lines = catalog.method_in_full(names, plugins or ())
                 case "methods":
                     lines = catalog.methods_lines(plugins or ())
+                case "datasets" if names:
+                    lines = catalog.dataset_in_full(names)
                 case "datasets":
                     lines = catalog.datasets_lines()
                 case "models":

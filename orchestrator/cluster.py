@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import ray
@@ -115,12 +116,18 @@ def _start(dashboard: bool) -> Session:
     token = None
     told = any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if not told and not (Path.home() / ".ray" / "auth_token").exists():
-        token = os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
+        token = os.environ["RAY_AUTH_TOKEN"] = _own_token()
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     # The workers' `datasets` must be ours, wherever the driver was started.
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     url = getattr(_init_local(dashboard), "dashboard_url", None)
     return Session(joined=False, dashboard=f"http://{url}" if url else None, token=token)
+
+
+@cache
+def _own_token() -> str:
+    """One for the life of this process: Ray remembers the first it is given, so a second session must not have another."""
+    return secrets.token_hex(16)
 
 
 def _init_local(dashboard: bool) -> object:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.manifest_errors import suggestion
 from orchestrator.predictions import PredictionsError, read_predictions
 from orchestrator.records import Loaded, Results
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
@@ -46,6 +47,8 @@ class DomainComparison:
     """Row minus row on one domain or on the mean of the shifted ones."""
 
     domain: str
+    accuracies: tuple[float, float]
+    """of the two rows"""
     estimate: Estimate
     adjusted_p: float
     """Holm's, over the domains compared"""
@@ -97,7 +100,8 @@ def find(known: Sequence[Side], name: str, benchmark: str | None, model: str | N
         and source in (None, "+".join(side.sources))
     ]
     if not found:
-        raise CompareError(f"no finished row {name!r}; there are: {'; '.join(dict.fromkeys(s.name for s in known))}")
+        names = list(dict.fromkeys(side.name for side in known))
+        raise CompareError(f"no finished row {name!r}{suggestion(name, names)}")
     return found
 
 
@@ -139,7 +143,8 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     for (name, asked), estimate, p in zip(questions, estimates, adjusted, strict=True):
         first, second = (sum(int(_only(outcomes[d][0], row).sum()) for d in asked) for row in (0, 1))
         classes = _classes(*outcomes[name]) if name in outcomes else ()
-        found.append(DomainComparison(name, estimate, p, first, second, classes))
+        accuracies = bootstrap.accuracy(0, asked).value, bootstrap.accuracy(1, asked).value
+        found.append(DomainComparison(name, accuracies, estimate, p, first, second, classes))
     return found
 
 

@@ -68,8 +68,18 @@ def _infer_plan(name: str, records: Sequence[TrialRecord]) -> BenchmarkPlan:
         dataset=dataset,
         dataset_title=dataset,
         domains=tuple(targets),
+        leave_one_out=_leaves_one_out(
+            {r.spec.data.sources: r.spec.data.targets for r in records if r.spec.data.sources}
+        ),
         trials=tuple(trials),
     )
+
+
+def _leaves_one_out(targets: Mapping[tuple[str, ...], tuple[str, ...]]) -> bool:
+    """Whether sets of sources (several domains each, with their targets) leave out one target each, and not the same."""
+    held_out = [set(evaluated) - set(sources) for sources, evaluated in targets.items()]
+    single = all(len(left) == 1 and len(sources) > 1 for left, sources in zip(held_out, targets, strict=True))
+    return single and len(held_out) > 1 and len(set.union(*held_out)) == len(held_out)
 
 
 def _infer_trials(benchmark: str, model: str, records: Sequence[TrialRecord]) -> list[PlannedTrial]:
@@ -107,13 +117,17 @@ def _kind(spec: TrialSpec) -> Kind:
 
 
 def _protocol(spec: TrialSpec) -> dict[str, Any]:
-    return {"name": spec.data.name, "identity": spec.data.identity, "preprocessing": spec.preprocessing}
+    data = spec.data.model_dump(include={"name", "identity", "target_split", "class_names"})
+    transfer = ", ".join(f"{ref.name} {ref.identity[:12]}" for ref in spec.data.transfer)
+    return {**data, "transfer": transfer, "preprocessing": spec.preprocessing}
 
 
 def _config(spec: TrialSpec) -> dict[str, Any]:
     """What makes a row, seeds and inputs aside."""
     fields = {"method", "method_version", "settings", "recipe", "selection"}
-    data = {"targets": sorted(spec.data.targets), **spec.data.model_dump(include={"val_fraction", "split_seed"})}
+    # Where images are pooled, each seed has its own split.
+    split = {"val_fraction", "split_seed"} if spec.data.target_split == "test" else {"val_fraction"}
+    data = {"targets": sorted(spec.data.targets), **spec.data.model_dump(include=split)}
     return {**spec.model_dump(mode="json", include=fields), **data}
 
 

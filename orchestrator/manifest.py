@@ -22,7 +22,7 @@ from orchestrator.manifest_errors import ManifestError, Problems, suggestion
 from orchestrator.manifest_methods import MethodResolver
 from orchestrator.manifest_models import Model, resolve_models
 from orchestrator.manifest_schema import ManifestFile, Resources, fill_empty
-from orchestrator.paths import is_url, lasting, shipped
+from orchestrator.paths import data_place, is_url, lasting, shipped
 from orchestrator.yaml_lines import Document, KeyPath, YamlError, load_yaml
 
 __all__ = ["Benchmark", "Manifest", "ManifestError", "Model", "load_manifest"]
@@ -34,7 +34,8 @@ class Manifest:
 
     path: Path
     results: Path
-    data: Path
+    data: Path | str
+    """folder or URL with one prepared dataset in each sub-folder"""
     plugins: tuple[Path, ...]
     resources: Resources
     run: tuple[str, ...]
@@ -62,12 +63,13 @@ class Manifest:
         for key, text in (("results", results), ("data", data)):
             if text is None:
                 continue
-            if is_url(text):
-                raise ManifestError([f"--{key}: must be a folder of this machine, got {text!r}"])
-            path, moved = lasting(text, Path.cwd())
+            try:
+                path, moved = _place(key, text, Path.cwd())
+            except ValueError as error:
+                raise ManifestError([f"--{key}: {error}"]) from None
             notes = tuple(note for note in changed.notes if not note.startswith(f"{key}:"))
             changed = replace(changed, notes=(*notes, _moved(key, path)) if moved else notes)
-            changed = replace(changed, results=path) if key == "results" else replace(changed, data=path)
+            changed = replace(changed, data=path) if key == "data" else replace(changed, results=Path(path))
         return changed
 
 
@@ -133,19 +135,29 @@ def _remove(data: dict[str, Any], path: KeyPath) -> bool:
     return False
 
 
-def _folders(file: ManifestFile, folder: Path, problems: Problems) -> tuple[Path, Path, tuple[str, ...]]:
-    found, notes = [], []
+def _folders(file: ManifestFile, folder: Path, problems: Problems) -> tuple[Path, Path | str, tuple[str, ...]]:
+    found, notes = dict[str, Path | str](), []
     for key, text in (("results", file.results), ("data", file.data)):
-        if is_url(text):
-            problems.add((key,), f"must be a folder of this machine, got {text!r}")
-        path, moved = lasting(text, folder)
-        found.append(path)
+        try:
+            found[key], moved = _place(key, text, folder)
+        except ValueError as error:
+            problems.add((key,), str(error))
+            continue
         if moved:
-            notes.append(_moved(key, path))
-    return found[0], found[1], tuple(notes)
+            notes.append(_moved(key, found[key]))
+    return Path(found.get("results", folder)), found.get("data", folder), tuple(notes)
 
 
-def _moved(key: str, path: Path) -> str:
+def _place(key: str, text: str, folder: Path) -> tuple[Path | str, bool]:
+    """As `lasting`; data may lie at a URL. Raises ValueError."""
+    if key == "data":
+        return data_place(text, folder)
+    if is_url(text):
+        raise ValueError(f"must be a folder of this machine, got {text!r}")
+    return lasting(text, folder)
+
+
+def _moved(key: str, path: Path | str) -> str:
     return f"{key}: {path} (the working directory of a submitted job is a temporary copy)"
 
 

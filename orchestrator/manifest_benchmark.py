@@ -11,11 +11,16 @@ from typing import Any
 import datasets
 from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo
+from orchestrator.manifest_domains import DomainResolver
 from orchestrator.manifest_errors import Problems
 from orchestrator.manifest_methods import MethodResolver, MethodUse
 from orchestrator.manifest_models import Model
-from orchestrator.manifest_schema import ALL, BenchmarkEntry, ManifestFile, Shared
+from orchestrator.manifest_protocol import check_combined, check_keys
+from orchestrator.manifest_schema import BenchmarkEntry, ManifestFile, Shared
 from orchestrator.paths import shipped
+from orchestrator.protocols import ALL_BUT_TARGET, PROTOCOLS, Protocol
+from orchestrator.spec import ClassNames
+from orchestrator.transfer import Transfer, misplaced
 from orchestrator.yaml_lines import Document, KeyPath
 from training.config import Preprocessing, SelectionRule
 
@@ -32,21 +37,44 @@ class Benchmark:
     dataset_ref: str
     """the dataset as `datasets.load` takes it: a name, or the absolute path of a card"""
     models: tuple[Model, ...]
-    sources: tuple[str, ...]
+    sources: tuple[tuple[str, ...], ...]
+    """reference domains of each trial, those trained on together in the dataset's order"""
     targets: tuple[str, ...]
     """in the order of the manifest; the sources are among them"""
+    leave_one_out: bool
+    """the sources are, for each target, all other targets"""
+    protocol: Protocol | None
+    class_names: ClassNames
+    transfer: tuple[Transfer, ...]
     seeds: tuple[int, ...]
     selection: SelectionRule
     preprocessing: Preprocessing
     val_fraction: float
     split_seed: int
+    """of what trains; a protocol may have another for each seed, see `split_seed_of`"""
     methods: tuple[MethodUse, ...]
     post_hoc: tuple[MethodUse, ...]
+    baseline: str
+    """label of the trained method that others are compared with; empty if nothing trains"""
 
     @property
     def info(self) -> DatasetInfo:
         """Facts about the dataset."""
         return self.dataset.info
+
+    def split_seed_of(self, seed: int) -> int:
+        """The seed of the held-out images of a trial with this seed."""
+        return seed if self.splits_by_seed else self.split_seed
+
+    @property
+    def splits_by_seed(self) -> bool:
+        """Whether every seed holds out other images."""
+        return self.protocol is not None and self.protocol.split_by_seed
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the images of a domain are one pool, and a target is measured on those not held out."""
+        return self.protocol is not None and self.protocol.pooled
 
 
 @dataclass
@@ -74,13 +102,22 @@ class BenchmarkResolver:
                 self.problems.add(
                     self.path, f"key {key!r} is missing" if not self._in_file(key) else "methods is empty"
                 )
+        name = self._get("protocol")
+        self.protocol = PROTOCOLS[name] if name else None
+        if self.protocol:
+            # Keys beside `protocol:`, or nearer to the benchmark, must not say something else; `defaults:` may.
+            beside = [(self.file.defaults, ("defaults",))] if self._where("protocol")[0] == "defaults" else []
+            check_keys(name, self.protocol, [(self.entry, self.path), *beside], self.problems)
         models = self._models()
         dataset_ref, dataset = self._dataset()
         targets = self._targets(dataset)
         methods = self._methods()
         sources = self._sources(dataset, targets, any(use.kind == "trained" for use in methods))
         post_hoc = self._post_hoc(methods)
+        if self.protocol and self.protocol.split_by_seed:
+            check_combined(name, self.path, methods, post_hoc, self.problems)
         self._check_labels([*methods, *post_hoc])
+        baseline = self._baseline(methods)
         self._check_repeats(("seeds",), self._get("seeds"))
         if dataset is None or not models or not targets or not methods:
             return None
@@ -92,6 +129,10 @@ class BenchmarkResolver:
             models=models,
             sources=sources,
             targets=targets,
+            leave_one_out=self._get("sources") == ALL_BUT_TARGET,
+            protocol=self.protocol,
+            class_names=self._get("class_names"),
+            transfer=self._transfer(dataset),
             seeds=self._get("seeds"),
             selection=self._get("selection"),
             preprocessing=self._get("preprocessing"),
@@ -99,10 +140,13 @@ class BenchmarkResolver:
             split_seed=self._get("split_seed"),
             methods=methods,
             post_hoc=post_hoc,
+            baseline=baseline,
         )
 
     def _get(self, key: str) -> Any:
-        """The benchmark's value, else that of `defaults:`, else the built-in default."""
+        """What the protocol decides, else the benchmark's value, else that of `defaults:`, else the built-in default."""
+        if key != "protocol" and self.protocol and key in self.protocol.settings:
+            return self.protocol.settings[key]
         own = key in self.entry.model_fields_set or key not in Shared.model_fields
         return getattr(self.entry if own else self.file.defaults, key)
 
@@ -142,8 +186,10 @@ class BenchmarkResolver:
 
     def _dataset(self) -> tuple[str, Dataset | None]:
         given: str | None = self._get("dataset")
-        if given is None:
-            return "", None
+        return self._load(given, self._where("dataset")) if given is not None else ("", None)
+
+    def _load(self, given: str, place: KeyPath) -> tuple[str, Dataset | None]:
+        """A dataset with its reference as `datasets.load` takes it; why there is none is noted at `place`."""
         ref = str(shipped(given, self.folder)) if datasets.is_card_path(given) else given
         if ref not in self.loaded:
             try:
@@ -152,43 +198,44 @@ class BenchmarkResolver:
                 self.loaded[ref] = " ".join(str(error).split())
         found = self.loaded[ref]
         if isinstance(found, str):
-            self.problems.add(self._where("dataset"), found)
+            self.problems.add(place, found)
             return ref, None
         return ref, found
 
-    def _targets(self, dataset: Dataset | None) -> tuple[str, ...]:
-        given = self._get("targets")
-        if dataset is None:
-            return () if given == ALL else given
-        if given == ALL:
-            return tuple(dataset.info.domains)
-        self._check_domains("targets", given, dataset)
-        return tuple(given)
+    def _transfer(self, trained_on: Dataset | None) -> tuple[Transfer, ...]:
+        found: list[Transfer] = []
+        for i, given in enumerate(self._get("transfer") or ()):
+            place = (*self._where("transfer"), i)
+            ref, dataset = self._load(given, place)
+            if dataset is None:
+                continue
+            transfer = Transfer(ref, datasets.folder_name(ref), dataset)
+            if problem := misplaced(transfer, trained_on, found):
+                self.problems.add(place, problem)
+            found.append(transfer)
+        return tuple(found)
 
-    def _sources(self, dataset: Dataset | None, targets: tuple[str, ...], needed: bool) -> tuple[str, ...]:
+    def _domains(self, dataset: Dataset) -> DomainResolver:
+        decided = self.protocol is not None and "sources" in self.protocol.settings
+        sources = self._where("protocol" if decided and not self._in_file("sources") else "sources")
+        return DomainResolver(
+            problems=self.problems,
+            dataset=dataset,
+            pooled=self.protocol is not None and self.protocol.pooled,
+            targets_path=self._where("targets"),
+            sources_path=sources,
+        )
+
+    def _targets(self, dataset: Dataset | None) -> tuple[str, ...]:
+        return self._domains(dataset).targets(self._get("targets")) if dataset is not None else ()
+
+    def _sources(self, dataset: Dataset | None, targets: tuple[str, ...], needed: bool) -> tuple[tuple[str, ...], ...]:
         given = self._get("sources")
         if given is None:
             if needed and not self._in_file("sources"):
                 self.problems.add(self.path, "key 'sources' is missing: the domains to fine-tune on")
             return ()
-        if given == ALL:
-            return targets
-        if dataset is not None:
-            self._check_domains("sources", given, dataset)
-            for i, domain in enumerate(given):
-                if domain in dataset.info.domains and domain not in targets:
-                    message = (
-                        f"source {domain!r} is missing from the targets; the reference domain is evaluated as well"
-                    )
-                    self.problems.add((*self._where("sources"), i), message)
-        return tuple(given)
-
-    def _check_domains(self, key: str, given: Sequence[str], dataset: Dataset) -> None:
-        for i, domain in enumerate(given):
-            if domain not in dataset.info.domains:
-                what = f"domain of dataset {dataset.info.name!r}:"
-                self.problems.unknown((*self._where(key), i), what, domain, dataset.info.domains)
-        self._check_repeats((key,), given)
+        return self._domains(dataset).sources(given, targets) if dataset is not None else ()
 
     def _check_repeats(self, key: KeyPath, values: Sequence[Any]) -> None:
         where = self._where(str(key[0])) if len(key) == 1 else (*self.path, *key)
@@ -203,6 +250,14 @@ class BenchmarkResolver:
             self.resolver.method((*self.path, "methods", k), entry, base) for k, entry in self.entry.methods.items()
         ]
         return tuple(use for use in found if use is not None)
+
+    def _baseline(self, methods: Sequence[MethodUse]) -> str:
+        """The label that is given, or the first one: with a grid, its first point."""
+        labels = [point.label for use in methods if use.kind == "trained" for point in use.points]
+        given: str | None = self._get("baseline")
+        if given is not None and given not in labels:
+            self.problems.unknown(self._where("baseline"), "trained method of this benchmark", given, labels)
+        return given or next(iter(labels), "")
 
     def _post_hoc(self, methods: Sequence[MethodUse]) -> tuple[MethodUse, ...]:
         declared = self._raw("methods")

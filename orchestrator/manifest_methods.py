@@ -17,7 +17,7 @@ from methods.base import Method, PostHoc
 from orchestrator.identity import pool_identity
 from orchestrator.manifest_errors import Problems, missing_key, plain
 from orchestrator.manifest_schema import RESERVED, MethodEntry, PostHocEntry
-from orchestrator.paths import lasting
+from orchestrator.paths import is_url, lasting
 from orchestrator.yaml_lines import KeyPath
 from training.config import PoolPath, Recipe
 
@@ -215,6 +215,11 @@ class MethodResolver:
         known = True
         for name, info in config.model_fields.items():
             if values[name] is None or not any(isinstance(mark, PoolPath) for mark in info.metadata):
+                continue
+            if is_url(str(values[name])):
+                problem = f"a pool of image-text pairs must be a folder of this machine, got {values[name]!r}"
+                self._problems.add(places.get((False, name), (*path, name)), problem)
+                known = False
                 continue
             folder = lasting(str(values[name]), self._folder)[0]
             try:

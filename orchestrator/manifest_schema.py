@@ -6,10 +6,14 @@ the shape. A benchmark may leave out a key that `defaults:` gives, so none is re
 
 from __future__ import annotations
 
+import difflib
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
+from orchestrator.protocols import ALL_BUT_TARGET, ProtocolName
+from orchestrator.spec import ClassNames
 from training.config import Frozen, Preprocessing, Recipe, SelectionRule
 
 ALL: Literal["all"] = "all"
@@ -27,6 +31,43 @@ Domains = Annotated[
     Any,
     AfterValidator(_domains),
     WithJsonSchema({"anyOf": [{"const": ALL}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
+def _sources(value: Any) -> Any:
+    """Checks the shape; a list in the list, domains of one trial, becomes a tuple."""
+    if isinstance(value, str) and value in (ALL, ALL_BUT_TARGET):
+        return value
+    if isinstance(value, list) and value:
+        given = [tuple(item) if isinstance(item, list) else item for item in value]
+        named = [domain for item in given for domain in (item if isinstance(item, tuple) else [item])]
+        if all(isinstance(domain, str) for domain in named) and () not in given:
+            return tuple(given)
+    near = isinstance(value, str) and difflib.get_close_matches(value, [ALL_BUT_TARGET], n=1)
+    hint = f", did you mean {ALL_BUT_TARGET!r}?" if near else ""
+    raise ValueError(
+        f"must be '{ALL}', '{ALL_BUT_TARGET}' or a list of domain names (domains trained on together are a list in it), "
+        f"got {json.dumps(value)[:60]}{hint}"
+    )
+
+
+Sources = Annotated[
+    Any,
+    AfterValidator(_sources),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [ALL, ALL_BUT_TARGET]},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
+                    },
+                },
+            ]
+        }
+    ),
 ]
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -69,8 +110,26 @@ class Shared(Frozen):
 
     dataset: Name | None = Field(None, description="name of a dataset, or the path of a YAML card")
     models: Names | None = Field(None, description="keys under the top-level `models:`")
-    sources: Domains | None = Field(None, description="reference domains, each of its own trials; 'all': every target")
-    targets: Domains = Field(ALL, description="domains evaluated, the sources included; 'all': the dataset's")
+    protocol: ProtocolName | None = Field(
+        None, description="domainbed: leave one domain out, 20 % held out by seed; it decides the keys of the split"
+    )
+    sources: Sources | None = Field(
+        None,
+        description="reference domains, each of its own trials; a list in the list: together in one; 'all': every target; "
+        "'all but target': for each target the others together",
+    )
+    targets: Domains = Field(
+        ALL, description="domains evaluated, the sources included; 'all': the dataset's without its optional ones"
+    )
+    transfer: Names | None = Field(
+        None, description="datasets that models are evaluated on without training on them, with heads made from text"
+    )
+    class_names: ClassNames = Field(
+        "as_published", description="in prompts; spaces: with a space for each underscore of the published names"
+    )
+    baseline: Name | None = Field(
+        None, description="label of the trained method that others are compared with; default: the first that trains"
+    )
     seeds: Seeds = Field((0,), description="seeds of the trained methods")
     recipe: Recipe = Field(default_factory=Recipe, description="changes to the default recipe")
     selection: SelectionRule = Field("reference_val", description="how the reported step is chosen")
@@ -100,6 +159,11 @@ class Resources(Frozen):
     )
     workers_per_trial: int = Field(1, ge=1, description="data-parallel workers of a trial")
     cpus_per_trial: int | None = Field(None, ge=1, description="CPU threads of a worker")
+    cache_gib: float = Field(
+        0.0,
+        ge=0,
+        description="GiB on each machine's disk for decoded pixels, so that no image is decoded twice; 0: none",
+    )
 
 
 class ManifestFile(Frozen):
@@ -108,7 +172,9 @@ class ManifestFile(Frozen):
     model_config = ConfigDict(title="Benchmark manifest")
 
     results: Name = Field("results", description="folder of records and of the leaderboard")
-    data: Name = Field("data", description="folder with one prepared dataset in each sub-folder")
+    data: Name = Field(
+        "data", description="folder, or URL as s3://bucket/prepared, with one prepared dataset in each sub-folder"
+    )
     run: Names | None = Field(None, description="benchmarks that `run` and `plan` take when none is named")
     plugins: tuple[Name, ...] = Field((), description="folders with methods of your own, one <name>.py each")
     resources: Resources = Field(default_factory=Resources)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.bad_input import BadInputError
+from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.records import Loaded, Results, TrialRecord, load_plans, load_records, write_plan
 from orchestrator.spec import BenchmarkPlan
 
@@ -135,7 +135,9 @@ def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]
     homes: dict[str, Path] = {}
     problems = []
     for root in sources:
-        for plan in load_plans(Results(root)):
+        with bad_input(ValueError):
+            found = load_plans(Results(root))
+        for plan in found:
             known = plans.setdefault(plan.benchmark, plan)
             home = homes.setdefault(plan.benchmark, root)
             if unlike := [key for key in PLAN_FACTS if getattr(plan, key) != getattr(known, key)]:

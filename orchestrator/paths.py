@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from datasets.storage import StorageError, local_folder
 
 HOME_VARIABLE = "ROBUST_FT_BENCH_HOME"
 """Environment variable: the folder that relative `results:` and `data:` belong to in a submitted Ray job."""
@@ -35,6 +38,24 @@ def lasting(text: str, folder: Path) -> tuple[Path, bool]:
     if is_unpacked_copy(folder):
         return _clean(job_home() / path), True
     return _clean(folder.absolute() / path), False
+
+
+def data_place(text: str, folder: Path) -> tuple[Path | str, bool]:
+    """As `lasting`, of data, which may also lie at a URL: that stays a text; file:// is a path as any other.
+
+    Raises ValueError for a URL that is no prefix of others.
+    """
+    if not is_url(text):
+        return lasting(text, folder)
+    try:
+        local = local_folder(text)
+    except StorageError as error:
+        raise ValueError(str(error)) from None
+    if local is not None:
+        return _clean(local), False
+    if not urlsplit(text).netloc or "?" in text or "#" in text:
+        raise ValueError(f"must be a folder, or the beginning of URLs as s3://bucket/prepared, got {text!r}")
+    return text.rstrip("/"), False
 
 
 def shipped(text: str, folder: Path) -> Path:

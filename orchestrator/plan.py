@@ -7,20 +7,28 @@ A trial's id is made from its content, so a trial that two benchmarks share has 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import datasets
+from datasets.base import DatasetInfo
 from datasets.shards import Prepared, open_prepared
+from datasets.storage import join
+from orchestrator import gate
+from orchestrator.lacking import domains_option, lacking
 from orchestrator.manifest import Benchmark, Manifest, ManifestError
 from orchestrator.manifest_methods import MethodUse, Point
 from orchestrator.manifest_models import Model
 from orchestrator.records import Results, read_record
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, Location, PlannedTrial, TrialSpec, trial_id
+from orchestrator.transfer import Transfer, images_by_place, lacking_images, transfer_ref
 
 Status = Literal["done", "failed", "missing"]
+Sources = tuple[str, ...]
+"""domains that a trial trains on together"""
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +40,9 @@ class _Planner:
     manifest: Manifest
     benchmark: Benchmark
     prepared: Prepared | None
-    trained: dict[tuple[str, str, str], list[PlannedTrial]] = field(default_factory=dict)
-    """(model, source, method key) -> trials by grid point and seed"""
+    transfer: Sequence[tuple[Transfer, Prepared | None]] = ()
+    trained: dict[tuple[str, Sources, str], list[PlannedTrial]] = field(default_factory=dict)
+    """(model, sources, method key) -> trials by grid point and seed"""
 
     def __post_init__(self) -> None:
         self._locations = {model.key: self._location(model) for model in self.benchmark.models}
@@ -44,28 +53,32 @@ class _Planner:
         for model in benchmark.models:
             for use in (u for u in benchmark.methods if u.kind == "reference"):
                 yield from self._reference(model, use)
-        cells = [(model, source) for model in benchmark.models for source in benchmark.sources]
-        for model, source in cells:
+        cells = [(model, sources) for model in benchmark.models for sources in benchmark.sources]
+        for model, sources in cells:
             for use in (u for u in benchmark.methods if u.kind == "trained"):
-                found = list(self._trained(model, source, use))
-                self.trained[model.key, source, use.key] = found
+                found = list(self._trained(model, sources, use))
+                self.trained[model.key, sources, use.key] = found
                 yield from found
-        for model, source in cells:
+        for model, sources in cells:
             for use in benchmark.post_hoc:
-                yield from (self._combined if use.many else self._derived)(model, source, use)
+                yield from (self._combined if use.many else self._derived)(model, sources, use)
 
-    def _data(self, sources: tuple[str, ...]) -> DataRef:
-        """The targets are in the dataset's order, the source first: the manifest's order changes no result."""
+    def _data(self, sources: Sources, seed: int = 0) -> DataRef:
+        """The targets are in the dataset's order, the sources first: the manifest's order changes no result."""
         benchmark, info = self.benchmark, self.benchmark.info
         rest = [domain for domain in info.domains if domain in benchmark.targets and domain not in sources]
         # What does not train uses no validation images: its trials are shared between benchmarks that split differently.
-        split = {"val_fraction": benchmark.val_fraction, "split_seed": benchmark.split_seed} if sources else {}
+        # Where images are pooled, the split also decides what a target is measured on.
+        split = {"val_fraction": benchmark.val_fraction, "split_seed": benchmark.split_seed_of(seed)}
         return DataRef(
             name=info.name,
             identity=self.prepared.identity if self.prepared else UNPREPARED,
             sources=sources,
             targets=(*sources, *rest),
-            **split,
+            target_split="in" if benchmark.pooled else "test",
+            class_names=benchmark.class_names,
+            transfer=tuple(transfer_ref(transfer, prepared) for transfer, prepared in self.transfer),
+            **(split if sources or benchmark.pooled else {}),
         )
 
     def _reference(self, model: Model, use: MethodUse) -> Iterator[PlannedTrial]:
@@ -73,26 +86,34 @@ class _Planner:
         for point in use.points:
             yield self._planned(model, use, point, data, seed=0)
 
-    def _trained(self, model: Model, source: str, use: MethodUse) -> Iterator[PlannedTrial]:
-        data = self._data((source,))
+    def _trained(self, model: Model, sources: Sources, use: MethodUse) -> Iterator[PlannedTrial]:
+        data = {seed: self._data(sources, seed) for seed in self.benchmark.seeds}
         for point in use.points:
             for seed in self.benchmark.seeds:
-                yield self._planned(model, use, point, data, seed=seed)
+                yield self._planned(model, use, point, data[seed], seed=seed)
 
-    def _derived(self, model: Model, source: str, use: MethodUse) -> Iterator[PlannedTrial]:
-        """One trial for each input trial."""
-        data = self._data((source,))
+    def _derived(self, model: Model, sources: Sources, use: MethodUse) -> Iterator[PlannedTrial]:
+        """One trial for each input trial, on its data."""
         for point in use.points:
-            for trial in (t for key in use.of for t in self.trained[model.key, source, key]):
-                yield self._planned(model, use, point, data, seed=trial.spec.seed, inputs=(trial.id,), of=trial.label)
+            for trial in (t for key in use.of for t in self.trained[model.key, sources, key]):
+                data, seed = trial.spec.data, trial.spec.seed
+                yield self._planned(model, use, point, data, seed=seed, inputs=(trial.id,), of=trial.label)
 
-    def _combined(self, model: Model, source: str, use: MethodUse) -> Iterator[PlannedTrial]:
-        """One trial for all seeds and grid points of a method."""
-        data = self._data((source,))
+    def _combined(self, model: Model, sources: Sources, use: MethodUse) -> Iterator[PlannedTrial]:
+        """One trial for all seeds and grid points of a method.
+
+        Where each seed holds out other images there is one for each seed: no image held out for one input may have been
+        trained on by another.
+        """
         for point in use.points:
             for key in use.of:
-                inputs = tuple(trial.id for trial in self.trained[model.key, source, key])
-                yield self._planned(model, use, point, data, seed=0, inputs=inputs, of=key)
+                together: dict[int, list[str]] = {}
+                for trial in self.trained[model.key, sources, key]:
+                    seed = trial.spec.seed if self.benchmark.splits_by_seed else 0
+                    together.setdefault(seed, []).append(trial.id)
+                for seed, ids in together.items():
+                    data = self._data(sources, seed)
+                    yield self._planned(model, use, point, data, seed=seed, inputs=tuple(ids), of=key)
 
     def _planned(
         self,
@@ -126,6 +147,7 @@ class _Planner:
             of=of,
             model=model.key,
             kind=use.kind,
+            expected=gate.expected(spec, self.prepared) if use.kind == "reference" else (),
         )
 
     def _location(self, model: Model) -> Location:
@@ -134,6 +156,7 @@ class _Planner:
             pretrained=model.pretrained,
             model_config_file=str(model.config) if model.config else None,
             plugins=tuple(map(str, self.manifest.plugins)),
+            transfer={transfer.name: str(folder_of(self.manifest, transfer.ref)) for transfer, _ in self.transfer},
         )
 
 
@@ -144,18 +167,17 @@ def make_plans(manifest: Manifest, names: Sequence[str] | None) -> list[Benchmar
     benchmark, a damaged dataset, or a prepared one that lacks a domain.
     """
     chosen = manifest.select(names)
-    prepared = {b.info.name: _open(manifest, b) for b in chosen}
-    return [_plan(manifest, benchmark, prepared[benchmark.info.name]) for benchmark in chosen]
+    prepared = {b.dataset_ref: _open(manifest, b.dataset_ref, b.info) for b in chosen}
+    return [_plan(manifest, benchmark, prepared[benchmark.dataset_ref]) for benchmark in chosen]
 
 
 def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -> BenchmarkPlan:
-    if prepared and (lacking := [d for d in benchmark.targets if d not in prepared.domains]):
-        raise ManifestError(
-            [
-                f"{prepared.root}: was prepared without {', '.join(lacking)} of dataset {benchmark.info.name!r}, "
-                f"it has {', '.join(prepared.domains)}; remove the folder and prepare the dataset again"
-            ]
-        )
+    if prepared and (unfit := lacking(benchmark, prepared)):
+        raise ManifestError(unfit)
+    transfer = [(one, _open(manifest, one.ref, one.dataset.info)) for one in benchmark.transfer]
+    if unfit := [why for one, found in transfer if found and (why := lacking_images(one, found))]:
+        raise ManifestError(unfit)
+    seen_unseen = benchmark.info.seen_unseen
     return BenchmarkPlan(
         benchmark=benchmark.name,
         description=benchmark.description,
@@ -163,22 +185,47 @@ def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -
         dataset=benchmark.info.name,
         dataset_title=benchmark.info.title,
         domains=benchmark.targets,
-        trials=tuple(_Planner(manifest, benchmark, prepared).trials()),
+        classnames=benchmark.info.classnames,
+        baseline=benchmark.baseline,
+        leave_one_out=benchmark.leave_one_out,
+        seen_unseen=seen_unseen if seen_unseen and set(seen_unseen) <= set(benchmark.targets) else None,
+        trials=tuple(_Planner(manifest, benchmark, prepared, transfer).trials()),
     )
 
 
-def data_folder(manifest: Manifest, benchmark: Benchmark) -> Path:
+def data_folder(manifest: Manifest, benchmark: Benchmark) -> Path | str:
     """Where the benchmark's prepared dataset is expected."""
-    return manifest.data / benchmark.info.name
+    return folder_of(manifest, benchmark.dataset_ref)
 
 
-def _open(manifest: Manifest, benchmark: Benchmark) -> Prepared | None:
+def folder_of(manifest: Manifest, ref: str) -> Path | str:
+    """Where the prepared dataset of a reference is expected: a folder or a URL."""
+    name = datasets.folder_name(ref)
+    return manifest.data / name if isinstance(manifest.data, Path) else join(manifest.data, name)
+
+
+def _open(manifest: Manifest, ref: str, info: DatasetInfo) -> Prepared | None:
+    place = folder_of(manifest, ref)
     try:
-        return open_prepared(data_folder(manifest, benchmark))
+        prepared = open_prepared(place) if isinstance(place, Path) else _open_remote(place)
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ManifestError([" ".join(str(error).split())]) from None
+    if (prepared.name, prepared.revision) != (info.name, info.revision):
+        raise ManifestError(
+            [
+                f"{place}: holds revision {prepared.revision!r} of dataset {prepared.name!r}, expected revision "
+                f"{info.revision!r} of {info.name!r}; prepare that one in its place, or name the other one in the manifest"
+            ]
+        )
+    return prepared
+
+
+@lru_cache(maxsize=256)
+def _open_remote(url: str) -> Prepared:
+    """Planning looks at a dataset more than once, and reads it over the network once."""
+    return open_prepared(url)
 
 
 @dataclass(frozen=True)
@@ -191,19 +238,27 @@ class Unprepared:
     """a dataset that `run` makes by itself"""
     dataset_ref: str = ""
     folder: Path | None = None
+    """where `run` makes it"""
 
 
 def unprepared(manifest: Manifest, names: Sequence[str] | None) -> list[Unprepared]:
     """Datasets and weights that the benchmarks need and this machine lacks, each once, with what to do."""
     found: dict[str, Unprepared] = {}
     for benchmark in manifest.select(names):
-        folder = data_folder(manifest, benchmark)
-        if _open(manifest, benchmark) is None:
-            generated = benchmark.dataset.generated
-            command = f"python -m orchestrator prepare {benchmark.dataset_ref} --to {folder}"
-            published = "" if generated else f" --from FOLDER (the files as published at {benchmark.info.source})"
-            what = f"dataset {benchmark.info.name!r} is not in {folder}"
-            found[what] = Unprepared(what, f"run: {command}{published}", generated, benchmark.dataset_ref, folder)
+        needed = [(benchmark.dataset_ref, benchmark.dataset), *((t.ref, t.dataset) for t in benchmark.transfer)]
+        for ref, dataset in needed:
+            folder = folder_of(manifest, ref)
+            if _open(manifest, ref, dataset.info) is None:
+                made_here = folder if dataset.generated and isinstance(folder, Path) else None
+                to, then = (
+                    (folder, "") if not str(folder).startswith("http") else ("FOLDER2", "; and serve FOLDER2 there")
+                )
+                published = f" --from FOLDER (the files as published at {dataset.info.source})"
+                some = domains_option(benchmark) if ref == benchmark.dataset_ref else ""
+                source = "" if dataset.generated else published
+                command = f"python -m orchestrator prepare {ref} --to {to}{some}{source}{then}"
+                what = f"dataset {datasets.folder_name(ref)!r} is not in {folder}"
+                found[what] = Unprepared(what, f"run: {command}", made_here is not None, ref, made_here)
         for model in benchmark.models:
             if not model.is_prepared:
                 what = f"weights of model {model.key!r} are not at {model.pretrained}"
@@ -231,42 +286,14 @@ def _status(results: Results, id: str) -> Status:
     return "done" if record.status == "completed" else "failed"
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What trials will do. Images are counted each time they are read."""
-
-    num_steps: int = 0
-    training_images: int = 0
-    evaluation_images: int = 0
-    """one pass for all variants of a post-hoc trial"""
-
-    def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(
-            self.num_steps + other.num_steps,
-            self.training_images + other.training_images,
-            self.evaluation_images + other.evaluation_images,
-        )
-
-
 def image_counts(manifest: Manifest, name: str) -> dict[str, dict[str, int]]:
-    """domain -> split -> images: of the prepared dataset, or as its authors state them."""
+    """domain, or result of transfer -> split -> images: of the prepared dataset, or as its authors state them."""
     [benchmark] = manifest.select([name])
-    prepared = _open(manifest, benchmark)
+    prepared = _open(manifest, benchmark.dataset_ref, benchmark.info)
     if prepared is None:
-        return {domain: dict(splits) for domain, splits in benchmark.info.counts.items()}
-    return {domain: {split: sum(n) for split, n in splits.items()} for domain, splits in prepared.counts.items()}
-
-
-def estimate(trial: PlannedTrial, counts: Mapping[str, Mapping[str, int]]) -> Estimate:
-    """Steps and images of one trial: training, selection on the reference domain, and the test splits."""
-    spec, recipe = trial.spec, trial.spec.recipe
-    tests = sum(counts.get(domain, {}).get("test", 0) for domain in spec.data.targets)
-    if recipe is None:
-        return Estimate(evaluation_images=tests)
-    selected = 0
-    for source in spec.data.sources:
-        split = counts.get(source, {})
-        val = round(split.get("train", 0) * spec.data.val_fraction)
-        selected += {"reference_val": val, "reference_test": split.get("test", 0), "last": 0}[spec.selection or "last"]
-    passes = math.ceil(recipe.num_steps / recipe.eval_every)
-    return Estimate(recipe.num_steps, recipe.num_steps * recipe.global_batch_size, tests + passes * selected)
+        counts = {domain: dict(splits) for domain, splits in benchmark.info.counts.items()}
+    else:
+        counts = {d: {split: sum(n) for split, n in splits.items()} for d, splits in prepared.counts.items()}
+    for transfer in benchmark.transfer:
+        counts |= images_by_place(transfer, _open(manifest, transfer.ref, transfer.dataset.info))
+    return counts

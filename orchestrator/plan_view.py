@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.plan import Estimate, Status, Unprepared, estimate
+from orchestrator.estimate import Estimate, estimate
+from orchestrator.plan import Status, Unprepared
 from orchestrator.records import Results, read_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 
@@ -46,7 +47,7 @@ def print_plan(
     list_trials: bool,
 ) -> None:
     """A table with a row for each method, model and source, then sizes and, if asked for, every trial."""
-    say(console, f"{plan.benchmark}: {plan.dataset_title}, domains {', '.join(plan.domains)}")
+    say(console, f"{plan.benchmark}: {plan.dataset_title}, domains {', '.join(plan.domains)}{_protocol(plan)}")
     if plan.description:
         say(console, f"  {plan.description}")
     console.print(_table(plan, status))
@@ -82,9 +83,25 @@ def _table(plan: BenchmarkPlan, status: Mapping[str, Status]) -> Table:
 def _rows(plan: BenchmarkPlan) -> Iterator[tuple[tuple[str, str | None, str, str], list[PlannedTrial]]]:
     groups: dict[tuple[str, str | None, str, str], list[PlannedTrial]] = {}
     for trial in plan.trials:
-        source = "+".join(trial.spec.data.sources) or "-"
+        source = _source(plan, trial)
         groups.setdefault((trial.label, trial.of, trial.model, source), []).append(trial)
     yield from groups.items()
+
+
+def _source(plan: BenchmarkPlan, trial: PlannedTrial) -> str:
+    """`real`, `real+sketch`, or `all but sketch` where each domain is held out in turn; `-` for what does not train."""
+    data = trial.spec.data
+    held_out = [domain for domain in data.targets if domain not in data.sources]
+    return f"all but {', '.join(held_out)}" if plan.leave_one_out and data.sources else "+".join(data.sources) or "-"
+
+
+def _protocol(plan: BenchmarkPlan) -> str:
+    """How the domains are used, if it is not as usual."""
+    pooled = [trial.spec.data for trial in plan.trials if trial.spec.data.target_split == "in"]
+    split = (
+        f"; all images of a domain are one pool, {pooled[0].val_fraction:.0%} of it held out by seed" if pooled else ""
+    )
+    return ("; each held out in turn" if plan.leave_one_out else "") + split
 
 
 def _spans(numbers: Sequence[int]) -> str:

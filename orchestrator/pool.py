@@ -45,11 +45,19 @@ class Pool:
     """Slots that lease trials from a broker. `close` must be called, from a `finally`."""
 
     def __init__(
-        self, shape: Shape, results: Path, storage: Path, entry: str, max_attempts: int, recycle_after: int | None
+        self,
+        shape: Shape,
+        results: Path,
+        storage: Path,
+        entry: str,
+        max_attempts: int,
+        recycle_after: int | None,
+        cache_gib: float = 0.0,
     ) -> None:
         self.shape = shape
         self.name = f"broker-{storage.name}"
         self._results, self._storage, self._entry, self._recycle_after = results, storage, entry, recycle_after
+        self._cache_gib = cache_gib
         self._closing = threading.Event()
         self._broken: dict[int, str] = {}
         # On the driver's node: without the driver there is no sweep, and no other node's loss should end it.
@@ -127,6 +135,7 @@ class Pool:
             cpus=shape.cpus,
             gpus=shape.gpus,
             recycle_after=self._recycle_after,
+            cache_gib=self._cache_gib,
         )
         resources = {"CPU": shape.cpus * CPU_SHARE}
         if shape.gpus:

@@ -1,105 +1,156 @@
-"""Prepares a dataset for the command line: shows how far it is and says what was done."""
+"""Prepares a dataset for the command line: downloads what is asked for, shows how far it is, says what was done."""
 
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 import datasets
-from datasets.base import DatasetInfo
-from datasets.shards import FILE_NAME, Prepared, write_prepared
+from datasets.base import Dataset, PublishedFile
+from datasets.parallel import Runner, available_cores, in_process, processes
+from datasets.shard_plan import narrowed
+from datasets.shard_writer import BAD_IMAGES, Request, check_same, write
+from datasets.shards import FILE_NAME, Prepared, open_prepared
+from datasets.storage import local_folder
+from orchestrator.prepare_display import Display, Transfers
+from orchestrator.upload import bound
+from orchestrator.verify import verify
 
-HEARTBEAT_SECONDS = 15.0
-"""Between two lines of progress where there is no terminal."""
+PUBLISHED = "published"
+"""As a source: download from the addresses that the authors give."""
+IMAGES_PER_WORKER = 500
+"""Fewer than that, and starting another process takes longer than the work."""
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+_MAX_CLASSES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to prepare; none of it but `domains` and `bad_images` changes a byte of the result."""
+
+    domains: Sequence[str] | None = None
+    """None: the dataset's default ones"""
+    workers: int | None = None
+    """Processes; None: the cores that there are, fewer for a small dataset."""
+    bad_images: Literal["fail", "list"] = "fail"
+    downloads: Path | None = None
+    """Folder for downloaded files; None: downloads/<name> beside the shards' folder"""
+    runner: Runner | None = None
+    """Runs the work instead of processes of this machine."""
 
 
 def prepare(
     name_or_card: str,
-    source: Path | None,
-    to: Path,
+    source: Path | str | None,
+    to: Path | str,
     short_side: int | None,
     console: Console | None = None,
+    options: Options = Options(),
 ) -> Prepared:
     """Turn a dataset into shards under `to`, or verify the hashes if that is done already.
 
-    `source` is the folder or archive with the published files (None for a generated dataset); `short_side` in pixels
-    reduces larger images. On a terminal it shows a bar, elsewhere a line every 15 s; `Console(quiet=True)` shows nothing.
-    Raises datasets.DatasetError and FileNotFoundError with messages for the user.
+    `source` is the folder or archive with the published files, the URL of a folder that has them, or 'published' (None
+    for a generated dataset). `to` may be a URI that fsspec can write to. `short_side` in pixels reduces larger images.
+    On a terminal it shows a bar, elsewhere a line every 15 s; `Console(quiet=True)` shows nothing.
+    Raises datasets.DatasetError and FileNotFoundError with messages for the user, a line for each problem.
     """
     console = console or Console(soft_wrap=True)
     dataset = datasets.load(name_or_card)
     if dataset.generated and source is not None:
         raise datasets.DatasetError(f"dataset {dataset.info.name} is made from nothing; leave out the source {source}")
-    started, done_before = time.monotonic(), (to / FILE_NAME).exists()
-    with _Display(dataset.info, console) if not done_before else nullcontext() as display:
-        prepared = write_prepared(dataset, to, source, short_side, display.update if display else None)
-    images, size = sum(shard.count for shard in prepared.shards), sum(shard.bytes for shard in prepared.shards)
-    verb = "is prepared already; verified" if done_before else "prepared:"
-    console.print(
-        f"{prepared.name} {verb} {images:,} images in {len(prepared.shards)} shards, {size / 2**20:,.1f} MiB, "
-        f"{time.monotonic() - started:.1f} s, at {to}",
-        markup=False,
-        highlight=False,
-    )
+    narrowed(dataset.info, options.domains)  # a wrong name must not wait for a download
+    started = time.monotonic()
+    folder = local_folder(to)
+    if folder is not None:
+        done_before = (folder / FILE_NAME).exists()
+        prepared = _prepare(dataset, source, folder, short_side, console, options)
+    else:
+        upload = bound(str(to))
+        done_before = upload.is_done()
+        if done_before:
+            prepared = open_prepared(upload.url)
+            check_same(_request(dataset, Path(upload.url), None, short_side, options), prepared)
+            verify(prepared, options.workers, decode=False, console=console, runner=options.runner)
+        else:
+            _prepare(dataset, source, upload.scratch, short_side, console, options)
+            prepared = upload.send(console)
+    seconds = time.monotonic() - started
+    for line in (_summary(prepared, done_before, seconds), *notes(prepared), prepared.attestation):
+        console.print(line, markup=False, highlight=False)
     return prepared
 
 
-class _Display:
-    """Progress of `write_prepared`: a bar on a terminal, else lines in a slow rhythm."""
+def notes(prepared: Prepared) -> list[str]:
+    """What a user must know about a prepared dataset: images left out or stored otherwise, classes without an image."""
+    lines = [
+        f"{domain}/{split}: {count:,} bad images are left out, listed in {prepared.root}/{BAD_IMAGES}"
+        for domain, splits in prepared.bad_images.items()
+        for split, count in splits.items()
+    ]
+    lines += [
+        f"{domain}/{split}: {count:,} images are stored as PNG, with the pixels that PIL gives"
+        for domain, splits in prepared.reencoded.items()
+        for split, count in splits.items()
+    ]
+    for domain, splits in prepared.counts.items():
+        groups = prepared.groups.get(domain)
+        expected = range(len(prepared.classnames)) if groups is None else [group[0] for group in groups]
+        for split, per_class in splits.items():
+            empty = [f"{prepared.classnames[label]} (class {label})" for label in expected if not per_class[label]]
+            rest = f" and {len(empty) - _MAX_CLASSES:,} more" if len(empty) > _MAX_CLASSES else ""
+            if empty and any(per_class):
+                lines.append(f"{domain}/{split}: no image of {', '.join(empty[:_MAX_CLASSES])}{rest}")
+    return lines
 
-    def __init__(self, info: DatasetInfo, console: Console) -> None:
-        self._name, self._console = info.name, console
-        self._total = sum(sum(splits.values()) for splits in info.counts.values()) or None
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+
+def _request(dataset: Dataset, to: Path, source: Path | None, short_side: int | None, options: Options) -> Request:
+    return Request(dataset, to, source, short_side, options.domains, options.bad_images)
+
+
+def _prepare(
+    dataset: Dataset, source: Path | str | None, to: Path, short_side: int | None, console: Console, options: Options
+) -> Prepared:
+    if (to / FILE_NAME).exists():  # nothing is needed but what is there
+        local = None if isinstance(source, str) else source
+        return write(_request(dataset, to, local, short_side, options), in_process)
+    local = _downloaded(dataset, source, to, console, options) if isinstance(source, str) else source
+    images = sum(sum(dataset.info.counts.get(d, {}).values()) for d in narrowed(dataset.info, options.domains).domains)
+    workers = options.workers or min(available_cores(), -(-images // IMAGES_PER_WORKER) or available_cores())
+    with Display(f"prepare {dataset.info.name}", console) as display:
+        request = _request(dataset, to, local, short_side, options)
+        return write(request, options.runner or processes(workers), display.update)
+
+
+def _downloaded(dataset: Dataset, source: str, to: Path, console: Console, options: Options) -> Path:
+    """Where the files of a dataset lie, after they were downloaded. Raises DatasetError, FileNotFoundError."""
+    from datasets.sources import download  # brings a client for HTTP
+
+    info, files, base = dataset.info, dataset.files, None if source == PUBLISHED else source
+    folder = options.downloads or to.parent / "downloads" / info.name
+    archive = PurePosixPath(urlsplit(source).path).name
+    if not files and base is not None and archive.endswith(ARCHIVES):
+        files, base = (PublishedFile(name=archive),), base.rpartition("/")[0]
+    if not files:
+        raise datasets.DatasetError(
+            f"dataset {info.name} has no list of files to download; give --from a folder or an archive, or the URL of an "
+            f"archive ({', '.join(ARCHIVES)}); see {info.source}"
         )
-        self._task = self._bar.add_task(f"prepare {escape(info.name)}", total=self._total)
-        self._finished, self._current, self._in_current = 0, "", 0
-        self._last_line = time.monotonic()
-        self._base = (0, self._last_line)
-
-    def __enter__(self) -> _Display:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def update(self, place: str, done: int) -> None:
-        """Take note that `done` images of the split `place` are through."""
-        if place != self._current:
-            self._finished, self._current, self._in_current = self._finished + self._in_current, place, 0
-        total_done = self._finished + done
-        if done > self._in_current + 1:  # a split that an earlier run finished comes at once: no measure of speed
-            self._base = (total_done, time.monotonic())
-        self._in_current = done
-        self._bar.update(self._task, completed=total_done, description=f"prepare {escape(f'{self._name} {place}')}")
-        if not self._console.is_terminal and time.monotonic() - self._last_line >= HEARTBEAT_SECONDS:
-            self._last_line = time.monotonic()
-            self._console.print(self._line(place, total_done), markup=False, highlight=False)
-
-    def _line(self, place: str, done: int) -> str:
-        base, since = self._base
-        rate = (done - base) / max(time.monotonic() - since, 1e-9)
-        line = f"prepare {self._name} {place}: {done:,} images, {rate:,.0f} images/s"
-        return line if self._total is None or not rate else f"{line}, {max(self._total - done, 0) / rate:,.0f} s left"
+    domains = narrowed(info, options.domains).domains
+    with Transfers(f"download {info.name}", console) as shown:
+        found = download(files, base, folder, domains, shown.update, homepage=info.source)
+    return folder if dataset.files else found[0]
 
 
-class _Rate(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} images/s", style="progress.data.speed")
+def _summary(prepared: Prepared, done_before: bool, seconds: float) -> str:
+    images, size = sum(shard.count for shard in prepared.shards), sum(shard.bytes for shard in prepared.shards)
+    verb = "is prepared already; verified" if done_before else "prepared:"
+    return (
+        f"{prepared.name} {verb} {images:,} images in {len(prepared.shards)} shards, {size / 2**20:,.1f} MiB, "
+        f"{seconds:.1f} s, at {prepared.root}"
+    )

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import PlannedTrial
+from orchestrator.transfer import places
 
 HEARTBEAT_S = 30.0
 MAX_ROWS = 16
@@ -69,7 +70,9 @@ class Board:
         if event["kind"] == "started":
             self.running[id] = Running(event["slot"], event["attempt"], now)
         elif event["kind"] == "metrics" and id in self.running:
-            self.running[id].metrics.update(event["metrics"])
+            metrics = self.running[id].metrics
+            metrics.pop("shards_needed", None)  # whatever else a trial reports, it does not wait for shards
+            metrics.update(event["metrics"])
 
     def end(self, id: str, reason: str | None, now: float) -> float | None:
         """A trial is over, with a reason if it failed. Returns the seconds it ran, None if it never did."""
@@ -198,6 +201,7 @@ class Progress:
             parts.append(f"about {duration(left)} left")
         if board.images_per_second:
             parts.append(f"{board.images_per_second:,.0f} images/s")
+        parts += filter(None, [max((fetching(run.metrics) for run in list(board.running.values())), default="")])
         return ", ".join(parts)
 
     def _table(self) -> Group:
@@ -210,6 +214,7 @@ class Progress:
         for id, run in shown:
             metrics = run.metrics
             step = f"{metrics.get('step', 0):.0f}/{metrics['num_steps']:.0f}" if "num_steps" in metrics else ""
+            step = fetching(metrics) or step
             loss = f"{metrics['loss']:.4g}" if "loss" in metrics else ""
             rate = f"{metrics['images_per_second']:,.0f}" if "images_per_second" in metrics else ""
             table.add_row(Text(id), step, loss, rate, f"{now - run.since:.0f}")
@@ -217,16 +222,24 @@ class Progress:
         return Group(table, Text(f"and {more} more") if more else Text(""), Text(self._status(now), style="bold"))
 
 
+def fetching(metrics: Mapping[str, float]) -> str:
+    """'fetching 12 of 420 shards' while a trial waits for data that lie elsewhere."""
+    here, needed = metrics.get("shards_here", 0), metrics.get("shards_needed", 0)
+    return f"fetching {here:.0f} of {needed:.0f} shards" if here < needed else ""
+
+
 def accuracies(record: TrialRecord) -> str:
     """'reference 41.2 %, shifted 35.0 %' of a completed record; ranges over its variants when there are several."""
-    references = set(record.spec.data.sources)
+    references, transferred = set(record.spec.data.sources), places(record.spec.data.transfer)
     by_kind: dict[str, defaultdict[str, list[float]]] = {}
     for evaluation in record.evaluations:
-        if evaluation.split == "test":
+        of_pool = record.spec.data.target_split == "in" and evaluation.domain in references
+        if evaluation.split == ("val" if of_pool else "test"):
             kind = ("reference" if evaluation.domain in references else "shifted") if references else "all domains"
+            kind = "transfer" if evaluation.domain in transferred else kind
             by_kind.setdefault(kind, defaultdict(list))[evaluation.variant].append(evaluation.accuracy)
     parts = []
-    for kind in ("reference", "shifted", "all domains"):
+    for kind in ("reference", "shifted", "all domains", "transfer"):
         if kind in by_kind:
             means = [fmean(values) for values in by_kind[kind].values()]
             low, high = f"{100 * min(means):.1f}", f"{100 * max(means):.1f}"

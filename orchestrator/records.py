@@ -27,12 +27,15 @@ class Evaluation(Frozen):
     variant: str = Field(
         "", description="'' for a trained model; 'alpha=0.5' and the like for one of several from one trial"
     )
-    domain: str
+    domain: str = Field(description="of the trial's dataset; '<dataset>' or '<dataset>:<domain>' for one of transfer")
     split: Literal["val", "test"]
     num_images: int = Field(gt=0)
     num_correct: int = Field(ge=0)
     accuracy: float = Field(ge=0, le=1, description="top-1, as a fraction")
     nll: float = Field(ge=0, description="mean negative log-likelihood of the label, nats")
+    class_accuracy: float | None = Field(
+        None, ge=0, le=1, description="mean over the classes of the share that is right; null in early records"
+    )
 
 
 class TracePoint(Frozen):
@@ -78,6 +81,14 @@ class TrialRecord(Frozen):
     evaluations: tuple[Evaluation, ...] = ()
     variants: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="variant -> what sets it apart, {'alpha': 0.5}"
+    )
+    no_transfer: dict[str, str] = Field(
+        default_factory=dict, description="variant -> why it was not evaluated on the datasets of transfer"
+    )
+    data: str = Field("", description="attestations of the prepared data, one line for each dataset")
+    warnings: tuple[str, ...] = Field((), description="differences to published values, as they were shown")
+    notes: tuple[str, ...] = Field(
+        (), description="what slowed the trial down but changed no result: a cache too small"
     )
     selected_step: int | None = Field(None, description="optimiser steps of the weights that were kept")
     trace: tuple[TracePoint, ...] = ()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 import datasets
+from orchestrator import gate
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.manifest import Manifest, ManifestError
-from orchestrator.plan import make_plans, statuses, unprepared
+from orchestrator.plan import Status, make_plans, statuses, unprepared
 from orchestrator.plan_view import counted, say
 from orchestrator.prepare import prepare
 from orchestrator.records import Results, write_plan
 from orchestrator.report import build_report
+from orchestrator.spec import BenchmarkPlan, PlannedTrial
 from orchestrator.sweep import SweepError, SweepOptions, run_sweep
 
 
@@ -29,12 +32,15 @@ class Flags:
     cpus_per_trial: int | None = None
     retry_failed: bool = True
     report: bool = True
+    strict: bool = False
+    """train nothing if a zero-shot accuracy differs from a published one"""
+    cache_gib: float | None = None
 
 
 def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags, console: Console) -> bool:
     """Run what is not done of these benchmarks; whether all of it is done then.
 
-    Raises BadInputError, before anything is started or written, if data or weights are missing.
+    Raises BadInputError, before any trial is started, if data or weights are missing.
     """
     _prepare(manifest, names, console)
     results = Results(manifest.results)
@@ -42,18 +48,78 @@ def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags
         plans = make_plans(manifest, names)
     status = statuses(plans, results)
     say(console, counted(list(status), status))
+    _fetch_weights([trial for plan in plans for trial in plan.trials if status[trial.id] != "done"])
     with bad_input(PermissionError, NotADirectoryError, FileExistsError):
         for plan in plans:
             write_plan(results, plan)
-    with bad_input(SweepError):
-        summary = run_sweep(plans, results, _options(manifest, flags), console=console)
+    if not _pass_gate(plans, status, results, flags, console):
+        _report(manifest, flags, console)
+        return False
+    try:
+        with bad_input(SweepError):
+            summary = run_sweep(plans, results, _options(manifest, flags), console=console)
+    except gate.GateError as error:
+        _refuse(str(error), console)
+        _report(manifest, flags, console)
+        return False
     if summary.completed or summary.failed:
         failed = f", {summary.failed} failed (python -m orchestrator status says why)" if summary.failed else ""
         say(console, f"{summary.completed} trials completed in {summary.seconds:.0f} s{failed}")
+    _report(manifest, flags, console)
+    return summary.failed == 0
+
+
+def _report(manifest: Manifest, flags: Flags, console: Console) -> None:
     if flags.report:
         for path in build_report(manifest.results):
             say(console, str(path))
-    return summary.failed == 0
+
+
+def _fetch_weights(trials: Sequence[PlannedTrial]) -> None:
+    """Have the published weights that trials name by tag in this machine's cache, without the network if they are there."""
+    wanted = {
+        t.model: (t.spec.model.name, t.location.pretrained) for t in trials if t.spec.model.weights.startswith("tag:")
+    }
+    if not wanted:
+        return
+    from training.hub import HubError, fetch_weights
+
+    problems = []
+    for key, (name, tag) in wanted.items():
+        try:
+            fetch_weights(name, tag)
+        except HubError as error:
+            problems.append(f"models.{key}: {error}")
+    if problems:
+        raise BadInputError(problems)
+
+
+def _pass_gate(
+    plans: Sequence[BenchmarkPlan], status: Mapping[str, Status], results: Results, flags: Flags, console: Console
+) -> bool:
+    """Say how zero-shot trials that are done compare with published values; False if nothing may run for it.
+
+    The sweep runs those that are not done before all that waits for them, and shows what differs.
+    """
+    to_run = [plan for plan in plans if any(status[trial.id] != "done" for trial in plan.trials)]
+    for plan in to_run:
+        if not gate.gate_trials([plan]):
+            say(console, f"{plan.benchmark}: no published zero-shot value to compare with")
+    found = list(gate.findings(plans, results))
+    for line in found:
+        console.print(Text(f"WARNING {line}", style="bold red"), soft_wrap=True)
+    left = [t.id for plan in gate.gate_trials(to_run) for t in plan.trials if status[t.id] == "failed"]
+    if flags.strict and found:
+        _refuse(f"published values are not reached, {len(found)} in all", console)
+    elif flags.strict and left and not flags.retry_failed:
+        _refuse(f"{left[0]} failed before and is skipped", console)
+    else:
+        return True
+    return False
+
+
+def _refuse(why: str, console: Console) -> None:
+    console.print(Text(f"nothing is trained (--strict): {why}", style="bold red"), soft_wrap=True)
 
 
 def _prepare(manifest: Manifest, names: Sequence[str] | None, console: Console) -> None:
@@ -75,4 +141,6 @@ def _options(manifest: Manifest, flags: Flags) -> SweepOptions:
         workers_per_trial=flags.workers_per_trial or given.workers_per_trial,
         cpus_per_trial=flags.cpus_per_trial if flags.cpus_per_trial is not None else given.cpus_per_trial,
         retry_failed=flags.retry_failed,
+        strict=flags.strict,
+        cache_gib=flags.cache_gib if flags.cache_gib is not None else given.cache_gib,
     )

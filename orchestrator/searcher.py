@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -16,19 +16,30 @@ class Graph:
     """Trials, their inputs, and what has come of them.
 
     `ended` holds trials that ended before: id -> None if completed, else the reason why it failed. An input that is
-    neither there nor among `trials` cannot come and counts as failed.
+    neither there nor among `trials` cannot come and counts as failed. `waits` are edges of another kind, trial -> trials
+    that should be over before it starts, however they end.
     """
 
-    def __init__(self, trials: Sequence[PlannedTrial], ended: Mapping[str, str | None]) -> None:
+    def __init__(
+        self,
+        trials: Sequence[PlannedTrial],
+        ended: Mapping[str, str | None],
+        waits: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         self._order = {trial.id: index for index, trial in enumerate(trials)}
         self._waiting: dict[str, set[str]] = {}
         self._dependants: defaultdict[str, list[str]] = defaultdict(list)
+        self._followers: defaultdict[str, list[str]] = defaultdict(list)
         self._ready: list[tuple[int, str]] = []
         self._doomed: list[tuple[str, str]] = []
         for trial in trials:
             self._waiting[trial.id] = {id for id in trial.spec.inputs if ended.get(id, "") is not None}
             for id in trial.spec.inputs:
                 self._dependants[id].append(trial.id)
+            for id in (waits or {}).get(trial.id, ()):
+                if id in self._order and id not in ended:
+                    self._waiting[trial.id].add(id)
+                    self._followers[id].append(trial.id)
         for id in [id for id in self._dependants if id not in self._order]:
             if (reason := ended.get(id, "it is neither in the plan nor recorded")) is not None:
                 self._doom_dependants(id, reason)
@@ -48,8 +59,7 @@ class Graph:
         """A trial that was handed out is over: completed (None), or failed for a reason."""
         if reason is not None:
             self._doom_dependants(id, reason)
-            return
-        for dependant in self._dependants[id]:
+        for dependant in (*(self._dependants[id] if reason is None else ()), *self._followers[id]):
             if dependant in self._waiting:
                 self._waiting[dependant].discard(id)
                 if not self._waiting[dependant]:

@@ -20,8 +20,10 @@ class RuleText(NamedTuple):
 
 
 _RULES: dict[SelectionRule, RuleText] = {
-    "reference_val": RuleText("best accuracy on held-out training images of the reference domain", False),
-    "reference_test": RuleText("best accuracy on the reference domain's test split", True),
+    "reference_val": RuleText(
+        "best accuracy on held-out training images of the reference domain, of several the mean", False
+    ),
+    "reference_test": RuleText("best accuracy on the reference domain's test split, of several the mean", True),
     "last": RuleText("the last step, nothing is selected", False),
 }
 

@@ -64,6 +64,8 @@ class SlotConfig:
     cpus: int
     gpus: float
     recycle_after: int | None
+    cache_gib: float = 0.0
+    """as in `Runtime`"""
 
 
 @dataclass
@@ -111,7 +113,11 @@ def _start(config: SlotConfig) -> _Worker:
             # Ray shares a GPU by bookkeeping alone; without this cap one trial could starve its neighbours.
             torch.cuda.set_per_process_memory_fraction(config.gpus, device)
         runtime = Runtime(
-            device=device, rank=context.get_world_rank(), world_size=context.get_world_size(), threads=config.cpus
+            device=device,
+            rank=context.get_world_rank(),
+            world_size=context.get_world_size(),
+            threads=config.cpus,
+            cache_gib=config.cache_gib,
         )
         broker = ray.get_actor(config.broker)
     except Exception as error:

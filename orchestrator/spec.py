@@ -17,6 +17,8 @@ from training.config import Frozen, Preprocessing, Recipe, SelectionRule
 TRIAL_ID_VERSION = 1
 """Part of every hash: raise it when the meaning of an unchanged spec changes."""
 
+ClassNames = Literal["as_published", "spaces"]
+
 UNPREPARED = "unprepared"
 """Identity of data or weights that are not on this machine: such trials can be planned, not run."""
 
@@ -42,9 +44,9 @@ class DataRef(Frozen):
     split_seed: int = Field(0, ge=0)
     target_split: Literal["test", "in"] = Field(
         "test",
-        description="images a target is measured on; in: those of its train split that are not held out (DomainBed)",
+        description="images a target is measured on; in: of all its images together those that are not held out (DomainBed)",
     )
-    class_names: Literal["as_published", "spaces"] = Field(
+    class_names: ClassNames = Field(
         "as_published", description="spaces: underscores of class names are replaced in prompts"
     )
     transfer: tuple[TransferRef, ...] = Field(
@@ -84,6 +86,7 @@ ADDED: dict[tuple[str, str], Any] = {
     ("data", "class_names"): "as_published",
     ("data", "transfer"): [],
     ("recipe", "freeze_head"): False,
+    ("recipe", "balance_domains"): False,
 }
 """Fields that came after the first records, with the value that stands for what was done before. They enter the hash only
 with another value, so that a new field leaves the trials of old records done."""
@@ -115,6 +118,17 @@ class Location(Frozen):
     files: dict[str, str] = Field(
         default_factory=dict, description="identity in a setting -> absolute path of what it identifies"
     )
+    transfer: dict[str, str] = Field(
+        default_factory=dict, description="dataset of `data.transfer` -> folder or URL prefix with its dataset.json"
+    )
+
+
+class PublishedValue(Frozen):
+    """What others measured under the protocol of a trial that does not train."""
+
+    domain: str
+    accuracy: float = Field(ge=0, le=1)
+    source: str = Field(description="paper or repository, and the place in it")
 
 
 class PlannedTrial(Frozen):
@@ -130,6 +144,9 @@ class PlannedTrial(Frozen):
     of: str | None = Field(None, description="label of the method that a post-hoc method builds on")
     model: str = Field(description="the model's key in the manifest")
     kind: Literal["reference", "trained", "post_hoc"] = Field(description="reference: does not train (zero-shot)")
+    expected: tuple[PublishedValue, ...] = Field(
+        (), description="published values that its accuracies are compared with before others train"
+    )
 
 
 class BenchmarkPlan(Frozen):
@@ -141,4 +158,10 @@ class BenchmarkPlan(Frozen):
     dataset: str
     dataset_title: str
     domains: tuple[str, ...] = Field(description="domains of the benchmark in display order")
+    classnames: tuple[str, ...] = Field((), description="in label order; empty in plans of older versions")
+    baseline: str = Field("", description="label of the trained method that others are compared with; empty: none")
+    leave_one_out: bool = Field(False, description="each trained trial has all domains but one as sources")
+    seen_unseen: tuple[str, str] | None = Field(
+        None, description="domains of seen and unseen classes, for generalised zero-shot learning"
+    )
     trials: tuple[PlannedTrial, ...]

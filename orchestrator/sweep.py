@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from orchestrator.gate import GateError, waits
 from orchestrator.interrupts import Interrupts
 from orchestrator.records import Results, TrialRecord, read_record, write_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
@@ -50,10 +51,14 @@ class SweepOptions:
     cpus_per_trial: int | None = None
     retry_failed: bool = True
     """run trials again whose record says that they failed"""
+    strict: bool = False
+    """train nothing unless all published values are reached"""
     max_attempts: int = 3
     """workers a trial may cost before it is recorded as failed"""
     recycle_after: int | None = None
     """trials after which a slot gets fresh processes; None: never"""
+    cache_gib: float = 0.0
+    """limit of each machine's cache of decoded pixels; 0: none"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +82,16 @@ def run_sweep(
     """Run all trials of `plans` that are not done, each once even if several plans name it.
 
     A failed trial is recorded with its reason and fails the trials that need it; the others go on. Raises SweepError
-    if nothing can run at all, and KeyboardInterrupt, with everything closed, on Ctrl-C or SIGTERM. `entry` names the
-    function that runs a trial on the workers, as 'module:function'.
+    if nothing can run at all, GateError if published values are not reached and must be, and KeyboardInterrupt, with
+    everything closed, on Ctrl-C or SIGTERM. `entry` names the function that runs a trial on the workers, as
+    'module:function'.
     """
     began = time.monotonic()
     console = console or Console()
     planned = {trial.id: trial for plan in plans for trial in plan.trials}
     ended = _recorded(planned, results, options.retry_failed)
     trials = [trial for id, trial in planned.items() if id not in ended]
+    trials.sort(key=lambda trial: trial.kind != "reference")  # what is quick, and what others are measured by, first
     done_before = sum(ended.get(id, "") is None for id in planned)
     if trials:
         with _only_sweep(results) as storage:
@@ -159,10 +166,10 @@ def _run(
         Interrupts().listening() as interrupts,
     ):
         shape = cluster.fit(request, cluster.nodes(), len(trials))
-        pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after)
+        pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after, options.cache_gib)
         with Progress(trials, shape.slots, results, display) as progress:
             _announce(progress, found, shape, len(trials), len(ended))
-            sweep = _Sweep(ended, results, pool, progress, storage, interrupts)
+            sweep = _Sweep(ended, results, pool, progress, storage, interrupts, options.strict)
             patience = 2.0
             try:
                 pool.start()
@@ -192,6 +199,7 @@ class _Sweep:
         progress: Progress,
         storage: Path,
         interrupts: Interrupts,
+        strict: bool = False,
     ) -> None:
         self._ended = ended
         self._results = results
@@ -199,7 +207,10 @@ class _Sweep:
         self._progress = progress
         self._storage = storage
         self._interrupts = interrupts
+        self._strict = strict
+        self._short: list[str] = []
         self._told: set[int] = set()
+        self._noted: set[str] = set()
 
     def run_batch(self, trials: Sequence[PlannedTrial], number: int) -> None:
         """Run trials, whose inputs are among them or in earlier batches, to their ends."""
@@ -210,7 +221,7 @@ class _Sweep:
 
         self._trials = {trial.id: trial for trial in trials}
         ray.get(self._pool.broker.offer.remote({trial.id: trial.model_dump_json() for trial in trials}))
-        self._graph = Graph(trials, self._ended)
+        self._graph = Graph(trials, self._ended, waits(trials, self._strict))
         self._fail_doomed()
         if not self._graph.exhausted:
             run_tuner(self, self._graph, self._pool, self._storage, f"tune{number}", len(trials))
@@ -229,12 +240,27 @@ class _Sweep:
         if record is None or record.status == "failed":
             reason = self._why(id, record, result, error)
         self._close(id, record, reason)
-        self._graph.end(id, reason)
+        for line in record.warnings if record else ():
+            self._progress.say(f"WARNING {id}: {line}", "bold red")
+        for line in record.notes if record else ():
+            if line not in self._noted:
+                self._noted.add(line)
+                self._progress.say(line, "yellow")
+        if self._strict and self._trials[id].expected and (reason or (record and record.warnings)):
+            self._short.append(id)  # for the graph it has not ended: what waits for it is not handed out
+        else:
+            self._graph.end(id, reason)
         self._fail_doomed()
 
     def on_tick(self) -> None:
-        """Called by Tune several times a second. Raises PoolError if no slot is left, KeyboardInterrupt after a signal."""
+        """Called by Tune several times a second.
+
+        Raises PoolError if no slot is left, GateError if the last trial of the gate is over and one has not passed, and
+        KeyboardInterrupt after a signal.
+        """
         self._interrupts.check()
+        if self._short and all(id in self._ended for id, trial in self._trials.items() if trial.expected):
+            raise GateError(f"{', '.join(self._short)} did not reach what is published")
         for slot, reason in self._pool.broken.items():
             if slot not in self._told:
                 self._told.add(slot)

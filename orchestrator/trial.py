@@ -6,7 +6,7 @@ import logging
 import random
 import shutil
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +20,9 @@ import methods
 from datasets.stream import TrainStream
 from datasets.transforms import TrainTransform
 from methods.base import Method, PostHoc, Variant
-from orchestrator.bench import Bench, TrialError
+from orchestrator.bench import MODEL_FILE, TEXT_FILE, Bench, Place
 from orchestrator.environment import describe_environment, peak_memory_bytes, reset_peak_memory
+from orchestrator.gate import differences
 from orchestrator.outcomes import write_predictions
 from orchestrator.records import (
     ErrorInfo,
@@ -32,6 +33,8 @@ from orchestrator.records import (
     write_record,
 )
 from orchestrator.spec import PlannedTrial, TrialSpec
+from orchestrator.transfer_evaluation import evaluate_transfer, open_transfer
+from orchestrator.warm import TrialError
 from training.checkpoint import save_tensors
 from training.evaluate import Outcomes
 from training.fit import Fit, FitResult
@@ -57,38 +60,69 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
         log.info("trial %s, attempt %d, worker %d of %d", trial.id, attempt, runtime.rank, runtime.world_size)
         with stopwatch.stage("load"):
             bench = Bench.load(trial, runtime, results.root / "cache")
+            transfer = open_transfer(trial)
         variants, fitted = _predictors(trial, bench, results, stopwatch)
         with stopwatch.stage("evaluate"):
-            outcomes = bench.evaluate_all({v.name: v.predictor for v in variants})
-        record = TrialRecord(
-            id=trial.id,
-            spec=trial.spec,
-            status="completed",
-            evaluations=tuple(_evaluation(*place, outcome) for place, outcome in outcomes.items()),
-            variants={v.name: dict(v.parameters) for v in variants if v.name or v.parameters},
-            selected_step=fitted.selected_step if fitted else None,
-            trace=_trace(trial.spec, fitted),
-            images_seen=fitted.images_seen if fitted else 0,
-            texts_seen=fitted.texts_seen if fitted else 0,
-            images_encoded=fitted.images_encoded if fitted else 0,
-            num_attempts=attempt,
-            peak_memory_bytes=peak_memory_bytes(runtime.device),
-            environment=describe_environment(runtime),
-            started_at=started,
-            finished_at=_now(),
+            predictors = {v.name: v.predictor for v in variants}
+            outcomes = bench.evaluate_all(predictors)
+        with stopwatch.stage("transfer"):
+            transferred, no_transfer = evaluate_transfer(bench, transfer, predictors)
+            outcomes |= transferred
+        record = _completed(trial, outcomes, variants, fitted, runtime).model_copy(
+            update={
+                "no_transfer": no_transfer,
+                "data": "\n".join(prepared.attestation for prepared in (bench.prepared, *transfer.values())),
+                "notes": bench.pixels.lines if bench.pixels else (),
+                "num_attempts": attempt,
+                "started_at": started,
+            }
         )
         if runtime.is_main:
             with stopwatch.stage("save"):
                 write_predictions(folder / "predictions.parquet", outcomes)
                 if fitted:
-                    save_tensors(
-                        folder / "model.safetensors", fitted.weights, {"trial": trial.id, "step": fitted.selected_step}
-                    )
+                    _save_weights(folder, trial, fitted)
             record = record.model_copy(update={"seconds": dict(stopwatch.seconds), "finished_at": _now()})
             write_record(results, record)
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         runtime.barrier()
     return record
+
+
+def _save_weights(folder: Path, trial: PlannedTrial, fitted: FitResult) -> None:
+    """The classifier last: that it says whether there is a text tower tells whether that file may be missing."""
+    meta = {"trial": trial.id, "step": fitted.selected_step}
+    if fitted.text:
+        save_tensors(folder / TEXT_FILE, fitted.text, meta)
+    save_tensors(folder / MODEL_FILE, fitted.weights, {**meta, "text": bool(fitted.text)})
+
+
+def _completed(
+    trial: PlannedTrial,
+    outcomes: Mapping[Place, Outcomes],
+    variants: Sequence[Variant],
+    fitted: FitResult | None,
+    runtime: Runtime,
+) -> TrialRecord:
+    """The record of a trial that has come to its end."""
+    evaluations = tuple(_evaluation(*place, outcome) for place, outcome in outcomes.items())
+    return TrialRecord(
+        id=trial.id,
+        spec=trial.spec,
+        status="completed",
+        evaluations=evaluations,
+        warnings=differences(trial.expected, evaluations),
+        variants={v.name: dict(v.parameters) for v in variants if v.name or v.parameters},
+        selected_step=fitted.selected_step if fitted else None,
+        trace=_trace(trial.spec, fitted),
+        images_seen=fitted.images_seen if fitted else 0,
+        texts_seen=fitted.texts_seen if fitted else 0,
+        images_encoded=fitted.images_encoded if fitted else 0,
+        peak_memory_bytes=peak_memory_bytes(runtime.device),
+        environment=describe_environment(runtime),
+        started_at=_now(),
+        finished_at=_now(),
+    )
 
 
 def failed_record(trial: PlannedTrial, error: ErrorInfo, attempt: int, started_at: str) -> TrialRecord:
@@ -129,7 +163,8 @@ def _predictors(
     if not method.trains:
         return [Variant(name="", predictor=bench.zero_shot())], None
     fitted = _train(trial, method, bench, results.trial(trial.id) / "checkpoint", stopwatch)
-    return [Variant(name="", predictor=load_state(bench.zero_shot(), fitted.weights))], fitted
+    classifier = load_state(bench.zero_shot(), fitted.weights).with_text(fitted.text)
+    return [Variant(name="", predictor=classifier)], fitted
 
 
 def _train(trial: PlannedTrial, method: Method, bench: Bench, folder: Path, stopwatch: Stopwatch) -> FitResult:
@@ -143,11 +178,13 @@ def _train(trial: PlannedTrial, method: Method, bench: Bench, folder: Path, stop
         stream=TrainStream(
             samples=bench.train,
             transform=TrainTransform(bench.clip.image_size, recipe.crop_scale, recipe.flip),
+            reader=bench.reader(bench.train),
             seed=spec.seed,
             global_batch_size=recipe.global_batch_size,
             rank=bench.runtime.rank,
             world_size=bench.runtime.world_size,
             threads=bench.runtime.threads,
+            shares=[len(bench.splits.train(d)) for d in spec.data.sources] if recipe.balance_domains else (),
         ),
         recipe=recipe,
         selection=spec.selection,
@@ -170,6 +207,7 @@ def _evaluation(variant: str, domain: str, split: Any, outcome: Outcomes) -> Eva
         num_correct=outcome.num_correct,
         accuracy=outcome.accuracy,
         nll=outcome.nll,
+        class_accuracy=outcome.class_accuracy,
     )
 
 

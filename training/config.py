@@ -53,6 +53,10 @@ class Recipe(Frozen):
         (0.08, 1.0), description="area of the random crop as a share of the image: minimum, maximum"
     )
     flip: bool = Field(True, description="mirror each training image with probability 0.5")
+    balance_domains: bool = Field(
+        False,
+        description="several source domains: an even share of every batch from each, not the images of all together",
+    )
     freeze_head: bool = Field(False, description="keep the head at its first weights and train the image encoder alone")
 
     @model_validator(mode="after")

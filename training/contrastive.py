@@ -43,13 +43,14 @@ def attach_text_tower(model: ImageClassifier, text: TextEncoder) -> tuple[TextEn
 def rebuilt_classifier(
     model: ImageClassifier, tower: TextEncoder, classnames: Sequence[str], templates: Sequence[str]
 ) -> ImageClassifier:
-    """A plain classifier with the image encoder of `model`, and head and logit scale from the tuned text tower."""
+    """A plain classifier with the image encoder of `model`, head and logit scale from the tuned text tower, and that tower's
+    weights, of which heads for other classes can be made. Encoder and tower are shared with what goes on training."""
     training = tower.training
     tower.eval()  # some text towers have dropout
     head = tower.zero_shot_head(classnames, templates)
     tower.train(training)
     scale = float(tower.clip.logit_scale.detach().exp())
-    return ImageClassifier(model.visual, head, scale).to(head.device)
+    return ImageClassifier(model.visual, head, scale).to(head.device).with_text(tower.state_dict())
 
 
 def caption_table(text: TextEncoder, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.groups import Groups
 from training.runtime import Runtime
 from training.types import Batch, Predictor, RawBatch
 
@@ -56,6 +57,13 @@ class Outcomes:
         return self.num_correct / len(self.labels)
 
     @property
+    def class_accuracy(self) -> float:
+        """Mean over the classes that have images of the share of their images that are right, as a fraction."""
+        images = np.bincount(self.labels)
+        right = np.bincount(self.labels[self.predictions == self.labels], minlength=len(images))
+        return float((right[images > 0] / images[images > 0]).mean())
+
+    @property
     def nll(self) -> float:
         """Mean over the images, summed in float64."""
         return float(self.nlls.mean(dtype=np.float64))
@@ -72,10 +80,13 @@ def evaluate(
     batches: Iterable[RawBatch],
     normalise: Callable[[RawBatch], Batch],
     runtime: Runtime,
+    groups: Groups | None = None,
 ) -> dict[str, Outcomes]:
     """Outcomes of each predictor over this rank's `batches`, gathered over all ranks. Images are decoded once for all.
 
-    The predictors must be in eval mode. Raises ValueError if a predictor gives logits that are not finite.
+    With `groups`, outcomes are over groups of labels; labels and predictions are then the first labels of their groups.
+    The predictors must be in eval mode. Raises ValueError if a predictor gives logits that are not finite, or an image
+    has a label in no group.
     """
     keys: list[str] = []
     columns: dict[str, list[Tensor]] = {name: [] for name in predictors}
@@ -85,16 +96,20 @@ def evaluate(
         for name, predictor in predictors.items():
             with autocast(runtime.device):
                 logits = predictor(batch.images)
-            columns[name].append(_outcome_rows(logits.float(), batch.labels))
+            columns[name].append(_outcome_rows(logits.float(), batch.labels, groups))
     everyone = _gather_keys(keys, runtime)
     return {name: _outcomes(name, everyone, rows, runtime) for name, rows in columns.items()}
 
 
-def _outcome_rows(logits: Tensor, labels: Tensor) -> Tensor:
+def _outcome_rows(logits: Tensor, labels: Tensor, groups: Groups | None) -> Tensor:
     """(B, 4) float64: label, prediction, confidence, NLL; float64 holds every integer label exactly."""
+    if groups:
+        logits, labels = groups.logits(logits), groups.index(labels)
     log_probabilities = F.log_softmax(logits, dim=-1)
     confidence, prediction = log_probabilities.max(dim=-1)
     nll = F.nll_loss(log_probabilities, labels, reduction="none")
+    if groups:
+        labels, prediction = groups.first(labels), groups.first(prediction)
     return torch.stack([labels.double(), prediction.double(), confidence.exp().double(), nll.double()], dim=1)
 
 

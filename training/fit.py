@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +22,9 @@ from training.checkpoint import (
 )
 from training.config import Recipe, SelectionRule
 from training.evaluate import autocast
+from training.metrics_log import MetricsLog, Progress
 from training.model import ImageClassifier, TextEncoder, load_state, state_dict
-from training.optim import check_phases, freeze_all_but, lr_factor, make_optimizer, phase_bounds, without_head
+from training.optim import Schedule, check_phases, freeze_all_but, make_optimizer, phase_bounds, without_head
 from training.runtime import Runtime
 from training.timing import Stopwatch
 from training.types import Batch, Losses, Phase, RawBatch, Task
@@ -88,6 +87,8 @@ class FitResult:
     """texts encoded in training steps, over all workers"""
     images_encoded: int = 0
     """images passed through an image encoder in `setup` and in training steps, frozen ones counted, over all workers"""
+    text: dict[str, Tensor] = field(default_factory=dict)
+    """the selected step's text tower where the method tunes one, as `ImageClassifier.text_weights`; empty: the pre-trained one"""
 
 
 @dataclass(kw_only=True)
@@ -115,6 +116,7 @@ class Fit:
     images_encoded: int = 0
     trace: list[Score] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    best_text: dict[str, Tensor] = field(default_factory=dict)
 
     def run(self) -> FitResult:
         """Train from the last checkpoint, or from the start, to the end.
@@ -130,7 +132,8 @@ class Fit:
         check_phases(self.phases, self.model)
         bounds = phase_bounds(self.phases, self.recipe.num_steps)
         saved = self._load()
-        self._open_metrics()
+        self.metrics_log = MetricsLog(self.metrics, self.runtime)
+        self.metrics_log.open(self.step)
         for phase, (first, last) in zip(self.phases, bounds, strict=True):
             if self.step < last:
                 self._run_phase(phase, first, last, saved if saved and self.step > first else None)
@@ -144,6 +147,7 @@ class Fit:
             images_seen=self.step * self.recipe.global_batch_size,
             texts_seen=self.texts_seen * self.runtime.world_size,
             images_encoded=self.images_encoded * self.runtime.world_size,
+            text=self.best_text,
         )
 
     def _run_phase(self, phase: Phase, first: int, last: int, saved: dict[str, Tensor] | None) -> None:
@@ -151,18 +155,18 @@ class Fit:
         optimizer = make_optimizer(parameters, phase, self.recipe)
         if saved:
             unpack_optimizer(optimizer, _below("optimizer/", saved))
-        schedule = _Schedule(optimizer, last - first, self.recipe.warmup_fraction)
+        schedule = Schedule(optimizer, last - first, self.recipe.warmup_fraction)
         objective = self.runtime.wrap(_Objective(self.method, self.model))
         saved_at = time.monotonic()
         self.model.train()
-        progress = _Progress(self)
+        progress = Progress(self.metrics_log, self.runtime, self.recipe, self.step)
         for raw in self.stream.batches(self.step, last):
             with self.stopwatch.stage("train"):
                 schedule.set(self.step - first)
                 losses = self._train_step(objective, parameters, optimizer, raw)
                 self.step += 1
                 self.method.after_step(self.model, self.step)
-            progress.update(losses, schedule.lr)
+            progress.update(self.step, losses, schedule.lr)
             evaluated = self.step % self.recipe.eval_every == 0 or self.step == self.recipe.num_steps
             if evaluated:
                 self._evaluate()
@@ -198,9 +202,13 @@ class Fit:
         self.trace.append(Score(self.step, accuracy, nll))
         if self._chosen() is self.trace[-1]:
             self.best = state_dict(exported)
+            if exported.text_weights is None:
+                raise ValueError("what `export` gives has no text tower; give its weights with `with_text`")
+            # A copy: what the classifier refers to goes on training.
+            self.best_text = {key: value.detach().cpu().clone() for key, value in exported.text_weights.items()}
         self.model.train(was_training)
         score = self.trace[-1]
-        self.write_metrics({"step": score.step, "reference_accuracy": score.accuracy, "reference_nll": score.nll})
+        self.metrics_log.write({"step": score.step, "reference_accuracy": score.accuracy, "reference_nll": score.nll})
 
     def _chosen(self) -> Score:
         """The last score, or the one of highest accuracy; the earliest of equals."""
@@ -224,6 +232,7 @@ class Fit:
         with self.stopwatch.stage("save"):
             method_tensors, method_values = pack_attributes(self.method, self.method.resumable)
             tensors = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self.best)
+            tensors |= _prefixed("best_text/", self.best_text)
             tensors |= _prefixed("method/", method_tensors) | _prefixed("rng/", _rng_state(self.runtime.device))
             if optimizer is not None:
                 tensors |= _prefixed("optimizer/", pack_optimizer(optimizer))
@@ -244,7 +253,7 @@ class Fit:
         except FileNotFoundError:
             return None
         load_state(self.model, _below("model/", tensors))
-        self.best = _below("best/", tensors)
+        self.best, self.best_text = _below("best/", tensors), _below("best_text/", tensors)
         self.step = meta["step"]
         self.texts_seen = meta.get("texts_seen", 0)
         self.images_encoded = meta.get("images_encoded", self.images_encoded)
@@ -254,20 +263,6 @@ class Fit:
         _set_rng_state(_below("rng/", tensors), self.runtime.device)
         log.info("continuing at step %d of %d", self.step, self.recipe.num_steps)
         return tensors
-
-    def _open_metrics(self) -> None:
-        """Drop the lines of steps that the checkpoint does not have: they will be written again."""
-        if self.runtime.is_main:
-            self.metrics.parent.mkdir(parents=True, exist_ok=True)
-            rows = self.metrics.read_text().splitlines() if self.metrics.exists() and self.step else []
-            kept = [row for row in rows if _step_of(row) <= self.step]
-            self.metrics.write_text("".join(f"{row}\n" for row in kept))
-
-    def write_metrics(self, row: dict[str, float]) -> None:
-        """Append a line to metrics.jsonl and tell whoever listens."""
-        if self.runtime.is_main:
-            with self.metrics.open("a") as file:
-                file.write(json.dumps(row) + "\n")
 
 
 class _Objective(nn.Module):
@@ -282,47 +277,6 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return dict(self.method.loss(self.model, batch))
-
-
-class _Schedule:
-    """Sets the learning rate as a pure function of the step, so that it needs no state of its own."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer, num_steps: int, warmup_fraction: float) -> None:
-        self.optimizer, self.num_steps, self.warmup_fraction = optimizer, num_steps, warmup_fraction
-        self.peaks = [group["lr"] for group in optimizer.param_groups]
-        self.lr = 0.0
-
-    def set(self, step: int) -> None:
-        factor = lr_factor(step, self.num_steps, self.warmup_fraction)
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * factor
-        self.lr = self.peaks[0] * factor
-
-
-class _Progress:
-    """Writes every loss term about 200 times a run, and reports about once a second."""
-
-    def __init__(self, fit: Fit) -> None:
-        self.fit = fit
-        self.every = max(1, math.ceil(fit.recipe.num_steps / 200))
-        self.started, self.first = time.monotonic(), fit.step
-        self.reported = 0.0
-
-    def update(self, losses: Losses, lr: float) -> None:
-        fit, now = self.fit, time.monotonic()
-        if fit.step % self.every == 0:
-            fit.write_metrics({"step": fit.step, "lr": lr, **{name: value.item() for name, value in losses.items()}})
-        if fit.runtime.is_main and now - self.reported > 1.0:
-            rate = (fit.step - self.first) * fit.recipe.global_batch_size / (now - self.started)
-            fit.runtime.report(
-                {
-                    "step": fit.step,
-                    "num_steps": fit.recipe.num_steps,
-                    "loss": losses["loss"].item(),
-                    "images_per_second": rate,
-                }
-            )
-            self.reported = now
 
 
 def _prefixed(prefix: str, tensors: Any) -> dict[str, Tensor]:
@@ -345,11 +299,3 @@ def _set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def _step_of(row: str) -> float:
-    """Step of a metrics line; a line torn by a crash sorts last and is dropped."""
-    try:
-        return float(json.loads(row)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

@@ -12,10 +12,10 @@ wise-ft and FLYP bake s into the head and add a bias; here neither is done, so W
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import open_clip
 import torch
@@ -24,6 +24,7 @@ from open_clip.model import CLIP
 from open_clip.transformer import text_global_pool
 from torch import Tensor, nn
 
+from training.hub import HubError, fetch_weights, is_tag, use_file
 from training.types import StateDict
 
 
@@ -35,6 +36,9 @@ class ImageClassifier(nn.Module):
     """Image encoder and classification head. All parameters can be trained; the logit scale is a buffer."""
 
     logit_scale: Tensor
+    text_weights: StateDict | None
+    """weights of the text tower that belongs to the image encoder, where it was tuned as well; empty: the pre-trained one;
+    None: there is none that belongs to it. No part of the classifier's own weights: heads for other classes are made of it"""
     images_encoded: ClassVar[int] = 0
     """images that all image encoders of this process have encoded so far; a run counts its own by the difference"""
 
@@ -44,6 +48,17 @@ class ImageClassifier(nn.Module):
         self.visual = visual
         self.head = nn.Parameter(head.detach().clone())
         self.register_buffer("logit_scale", torch.tensor(float(logit_scale)))
+        self.text_weights = {}
+
+    def with_text(self, weights: StateDict | None) -> Self:
+        """This classifier, with the weights of its own text tower (`TextEncoder.state_dict()`); see `text_weights`."""
+        self.text_weights = weights
+        return self
+
+    def with_heads(self, head_for: Callable[[ImageClassifier], Tensor]) -> ImageClassifier:
+        """A classifier with the same image encoder and logit scale, and the head (D, K') that `head_for` makes for it."""
+        other = ImageClassifier(self.visual, head_for(self), float(self.logit_scale)).with_text(self.text_weights)
+        return other.to(self.logit_scale.device).train(self.training)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """L2-normalised features (B, D), float32 whatever the autocast, of normalised images (B, 3, H, W)."""
@@ -198,12 +213,17 @@ def _create(name: str, pretrained: str) -> Any:
             torch.manual_seed(int(pretrained.removeprefix("random:")))
             return open_clip.create_model(name, pretrained=None, pretrained_text=False)
     try:
+        if is_tag(name, pretrained):
+            use_file(name, pretrained, fetch_weights(name, pretrained))
         # require_pretrained: without it open_clip hands back random weights with only a warning.
         return open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+    except HubError as error:
+        raise ModelError(str(error)) from None
     except Exception as error:
+        reason = next(iter(str(error).splitlines()), "no message")
         raise ModelError(
-            f"cannot load weights {pretrained!r} of model {name!r}: {type(error).__name__}: {str(error).splitlines()[0]}. "
-            "Without access to the model hub give `pretrained:` the path of a local file, or set HF_HOME to a cache that has it."
+            f"cannot load weights {pretrained!r} of model {name!r}: {type(error).__name__}: {reason}; give `pretrained:` a "
+            "weights file of this architecture, or another tag"
         ) from error
 
 

@@ -85,3 +85,19 @@ def lr_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
     if step < warmup:
         return step / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
+
+
+class Schedule:
+    """Sets the learning rate as a pure function of the step, so that it needs no state of its own; `lr` is the first group's."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, num_steps: int, warmup_fraction: float) -> None:
+        self.optimizer, self.num_steps, self.warmup_fraction = optimizer, num_steps, warmup_fraction
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.lr = 0.0
+
+    def set(self, step: int) -> None:
+        """The rate of a step, counted from 0 within the phase."""
+        factor = lr_factor(step, self.num_steps, self.warmup_fraction)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        self.lr = self.peaks[0] * factor

@@ -28,6 +28,8 @@ class Runtime:
     world_size: int = 1
     threads: int = 1
     """CPU threads for decoding images and, without a GPU, for the maths"""
+    cache_gib: float = 0.0
+    """limit of this machine's cache of decoded pixels, for all trials on it together; 0: none is used"""
     report: Callable[[dict[str, float]], None] = _ignore
     """called on rank 0 now and then with the trial's progress: step, num_steps, loss, images_per_second, ..."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from training.runtime import Runtime
 
 if TYPE_CHECKING:
-    from training.model import TextEncoder
+    from training.model import ImageClassifier, TextEncoder
 
 Losses = Mapping[str, Tensor]
 """`loss` (scalar with gradient, what is minimised) and every term of it under its own name (scalars)."""
@@ -111,4 +111,13 @@ class Predictor(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits of the images."""
+        ...
+
+
+@runtime_checkable
+class Reheadable(Protocol):
+    """A predictor that can be given heads for other classes, so that it can be measured on datasets it was not trained on."""
+
+    def with_heads(self, head_for: Callable[[ImageClassifier], Tensor]) -> Predictor:
+        """The same predictor with the head (D, K') that `head_for` makes for each classifier in it; encoders are shared."""
         ...

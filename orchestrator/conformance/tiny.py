@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from datasets.base import Dataset, DatasetInfo, RawSample
+from datasets.base import Dataset, DatasetInfo, Entry, Published
 from training.model import PretrainedClip, load_clip
 
 TINY_CLIP = {
@@ -37,25 +36,29 @@ class Blobs(Dataset):
         counts={d: {"train": 30, "test": 12} for d in ("disc", "box", "ring")},
     )
 
-    def samples(self, domain: str, split: str, source: Path | None) -> Iterator[RawSample]:
-        """Draw them."""
-        for index in range(self.info.counts[domain][split]):
-            rng = random.Random(f"{domain}-{split}-{index}")
-            label = index % 3
-            colour = [rng.randint(0, 120) for _ in range(3)]
-            colour[label] = 255
-            image = Image.new("RGB", (36, 36), (rng.randint(100, 160),) * 3)
-            x, y, r = rng.randint(10, 24), rng.randint(10, 24), rng.randint(6, 10)
-            draw, box = ImageDraw.Draw(image), (x - r, y - r, x + r, y + r)
-            fill: tuple[int, int, int] = (colour[0], colour[1], colour[2])
-            if domain == "box":
-                draw.rectangle(box, fill=fill)
-            else:
-                draw.ellipse(box, fill=fill if domain == "disc" else None, outline=fill, width=3)
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            caption = f"a {self.info.classnames[label]} {domain}"
-            yield RawSample(f"{split}-{index:04d}", buffer.getvalue(), "png", label, caption)
+    def entries(self, domain: str, split: str, source: Published | None) -> list[Entry]:
+        """Classes in turn; a path is '<domain>-<split>-<index>', which is also the seed of the picture."""
+        return [
+            Entry(f"{split}-{i:04d}", i % 3, f"{domain}-{split}-{i}", None, f"a {self.info.classnames[i % 3]} {domain}")
+            for i in range(self.info.counts[domain][split])
+        ]
+
+    def read(self, entry: Entry, source: Published | None) -> tuple[bytes, str]:
+        """Draw one."""
+        domain, rng = entry.path.partition("-")[0], random.Random(entry.path)
+        colour = [rng.randint(0, 120) for _ in range(3)]
+        colour[entry.label] = 255
+        image = Image.new("RGB", (36, 36), (rng.randint(100, 160),) * 3)
+        x, y, r = rng.randint(10, 24), rng.randint(10, 24), rng.randint(6, 10)
+        draw, box = ImageDraw.Draw(image), (x - r, y - r, x + r, y + r)
+        fill: tuple[int, int, int] = (colour[0], colour[1], colour[2])
+        if domain == "box":
+            draw.rectangle(box, fill=fill)
+        else:
+            draw.ellipse(box, fill=fill if domain == "disc" else None, outline=fill, width=3)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return buffer.getvalue(), "png"
 
 
 def write_config(folder: Path) -> Path:

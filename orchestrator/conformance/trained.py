@@ -98,6 +98,7 @@ def resume(candidate: Candidate) -> None:
     fit = candidate.fit("cut", selection="reference_val")
     resumed = fit.run()
     wrong = differing(uncut.model.state_dict(), fit.model.state_dict()) or differing(whole.weights, resumed.weights)
+    wrong = wrong or differing(whole.text, resumed.text)
     require(not wrong, f"{some(wrong)} differs after an interruption", STATE)
     counts = [(fitted.texts_seen, fitted.images_encoded) for fitted in (whole, resumed)]
     require(counts[0] == counts[1], "texts or images are counted anew after an interruption", "report it: a bug")

@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "nll",
     "num_images",
     "num_correct",
+    "class_accuracy",
     "selection",
     "selected_step",
     "trial_id",
@@ -37,7 +38,7 @@ CSV_COLUMNS = (
 
 
 def csv_text(board: Board) -> str:
-    """All evaluations of all planned trials with full precision; accuracy as a fraction, nll in nats."""
+    """All evaluations of all planned trials with full precision; accuracies as fractions, nll in nats."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -52,10 +53,11 @@ def _csv_rows(o: Outcome) -> Iterator[list[object]]:
     head = [trial.benchmark, spec.data.name, trial.model, source, spec.method, trial.label, trial.of]
     tail = [spec.selection, record.selected_step if record else None, trial.id, o.status, o.reason]
     if o.status != "done" or record is None:
-        yield [*head, None, spec.seed, *[None] * 6, *tail]
+        yield [*head, None, spec.seed, *[None] * 7, *tail]
         return
     for e in record.evaluations:
-        numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct]
+        by_class = None if e.class_accuracy is None else repr(e.class_accuracy)
+        numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct, by_class]
         yield [*head, e.variant, spec.seed, e.domain, e.split, *numbers, *tail]
 
 
@@ -67,6 +69,7 @@ def markdown(board: Board) -> str:
         "",
         f"{done} of {len(board.outcomes)} trials done. Mean ± standard deviation over seeds (ddof = 1).",
     ]
+    lines += ["", *(f"- WARNING {escape(line)}" for line in warnings(board)), ""] if any(warnings(board)) else []
     if board.inferred:
         lines.append("There is no plan in this folder: the grid is inferred from the records.")
     for table in board.tables:
@@ -75,9 +78,17 @@ def markdown(board: Board) -> str:
     return "\n".join(lines) + "\n"
 
 
+def warnings(board: Board) -> Iterator[str]:
+    """Differences to published values, each once with its trial before it."""
+    records = {o.record.id: o.record for o in board.outcomes if o.record is not None}
+    yield from (f"{id}: {line}" for id, record in records.items() for line in record.warnings)
+
+
 def heading(table: Table) -> str:
     """What a table is about: benchmark, model, reference domains."""
-    source = f"reference {' + '.join(table.sources)}" if table.sources else "nothing trained"
+    source = f"reference {table.over}" if table.sources else "nothing trained"
+    if table.leave_one_out:
+        source = "each domain held out in turn"
     return f"{table.benchmark}, {table.model}, {source}"
 
 

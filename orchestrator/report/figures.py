@@ -6,11 +6,13 @@ plotly shows text as a subset of HTML, so every name is escaped here.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.aggregate import Row, Table
-from orchestrator.report.tables import mean_sd, name, nats, percent, points, seeds
+from orchestrator.aggregate import Table
+from orchestrator.report.tables import mean_sd, name, nats, percent, points, seeds, shift_mean
+from orchestrator.rows import Row
 from orchestrator.series import Series, difference
 
 INTERPOLATION = "alpha"
@@ -23,6 +25,11 @@ NEUTRAL = "#888888"
 MOST_LINES = 12
 """With more rows than this, the figure by domain leaves the variants out: its legend would outgrow it."""
 
+PLOT_HEIGHT, CHART_WIDTH, LEGEND_LINE = 420, 480, 19
+"""Pixels: of the plot with its axes, of a chart where two stand side by side on a small screen, of a line of the legend."""
+LETTER_WIDTH, LEGEND_SYMBOL = 7.5, 45
+"""Pixels of a letter of the legend, and of the symbol before a name with the gap after it."""
+
 Style = Mapping[str, str]
 Figure = dict[str, Any]
 """A plotly figure as JSON: {'data': traces, 'layout': layout}."""
@@ -30,8 +37,11 @@ Figure = dict[str, Any]
 
 def scatter(table: Table) -> Figure:
     """Reference against shift accuracy: a point for each row, its seeds as faint dots, interpolations as paths."""
-    over = _escape(" + ".join(table.sources))
-    figure = _figure(f"accuracy on {over} (reference), %", "mean accuracy on the shifted domains, %")
+    kind = "held-out" if table.leave_one_out else "shifted"
+    split = ", held-out images" if table.reference_split == "val" else ""
+    figure = _figure(
+        f"accuracy on {_escape(table.over)} (reference{split}), %", f"mean accuracy on the {kind} domains, %"
+    )
     styles = _styles(table)
     _add_paths(figure, table, styles)
     for row in table.rows:
@@ -42,6 +52,7 @@ def scatter(table: Table) -> Figure:
     if table.zero_shot is not None:
         _add_zero_shot(figure, table)
     _set_ranges(figure, table)
+    _make_room(figure)
     return figure
 
 
@@ -58,6 +69,7 @@ def by_domain(table: Table) -> Figure:
     ticks = [_escape(domain) + (" (ref.)" if domain in table.sources else "") for domain in domains]
     span = [-0.3, len(domains) - 0.7]
     figure["layout"]["xaxis"] |= {"tickvals": list(range(len(domains))), "ticktext": ticks, "range": span}
+    _make_room(figure)
     return figure
 
 
@@ -226,12 +238,22 @@ def _range(series: Sequence[Series]) -> list[float]:
     return [low - margin, high + margin]
 
 
+def _make_room(figure: Figure) -> None:
+    """Height for the legend below the plot: a long one must not take the plot's."""
+    names = [trace["name"] for trace in figure["data"] if "name" in trace and trace.get("showlegend", True)]
+    width = max((len(html.unescape(text)) for text in names), default=0) * LETTER_WIDTH + LEGEND_SYMBOL
+    lines = math.ceil(len(names) / max(1, CHART_WIDTH // width))
+    figure["layout"]["height"] = PLOT_HEIGHT + LEGEND_LINE * lines
+
+
 def _row_hover(row: Row, table: Table) -> str:
     lines = [f"<b>{_escape(row.name)}</b>", f"seeds: {seeds(row)}"]
     for domain in (*table.sources, *table.shifted):
         mark = " (reference)" if domain in table.sources else ""
         lines.append(f"{_escape(domain)}{mark}: {mean_sd(row.accuracy[domain], percent, percent) or 'no mean'}")
-    lines.append(f"shift mean: {mean_sd(row.shift, percent, percent)}")
+    lines.append(f"{shift_mean(table)}: {mean_sd(row.shift, percent, percent)}")
+    if len(table.sources) != 1:
+        lines.append(f"reference mean: {mean_sd(row.reference, percent, percent)}")
     lines.append(f"NLL: {mean_sd(row.reference_nll, nats, nats)} reference, {mean_sd(row.shift_nll, nats, nats)} shift")
     index = table.rows.index(row)
     for other, comparison in ((table.zero_shot, table.to_zero_shot[index]), (table.baseline, table.to_baseline[index])):
@@ -276,7 +298,10 @@ def _figure(x: str, y: str) -> Figure:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "margin": {"l": 56, "r": 12, "t": 12, "b": 48},
-            "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+            "legend": {
+                **{"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+                **{"tracegroupgap": 0, "maxheight": 0.9},
+            },
             "hoverlabel": {"align": "left"},
             "hovermode": "closest",
             "xaxis": {"title": {"text": x}, **axis},

@@ -24,7 +24,7 @@ from orchestrator.aggregate import Board, Table
 from orchestrator.grid import Outcome
 from orchestrator.records import TrialRecord
 from orchestrator.report import figures
-from orchestrator.report.export import count, heading
+from orchestrator.report.export import count, heading, warnings
 from orchestrator.report.tables import columns, incomplete, mean_sd, no_baseline, percent, points, seeds
 from orchestrator.selection import describe
 
@@ -47,12 +47,17 @@ def html_text(board: Board) -> str:
         facts=list(_facts(board)),
         sections=[_section(board, index) for index in range(len(board.plans))],
         notes=list(_notes(board)),
+        warnings=list(warnings(board)),
         trouble=_trouble(board),
         num_trouble=sum(o.status != "done" for o in board.outcomes),
         unplanned=len(board.unplanned),
         unreadable=dict(board.unreadable),
         commands=list(_commands(board)),
         inferred=board.inferred,
+        transfer=any(table.transfer for table in board.tables),
+        leave_one_out=any(table.leave_one_out for table in board.tables),
+        pooled=any(table.reference_split == "val" for table in board.tables),
+        seen_unseen=any(row.by_class for table in board.tables for row in table.rows),
     )
 
 
@@ -110,10 +115,22 @@ def _facts(board: Board) -> Iterator[Fact]:
         warning = "; selects on the split that is reported" if optimistic else ""
         yield Fact("Weights chosen by", rule, text + warning, optimistic)
     yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
-    identities = {(o.trial.spec.data.name, o.trial.spec.data.identity) for o in board.outcomes}
-    for dataset, identity in sorted(identities):
-        yield Fact("Data", dataset, f"content {identity[:12]}")
+    yield from _data(board, list(records.values()))
+    if differing := list(warnings(board)):
+        detail = "zero-shot accuracies differ from published ones, see below"
+        yield Fact("Check before use", count(len(differing), "warning"), detail, bad=True)
     yield from _provenance(list(records.values()))
+
+
+def _data(board: Board, records: list[TrialRecord]) -> Iterator[Fact]:
+    """The content of each dataset, with what the trials that read it attest."""
+    read = [o.trial.spec.data for o in board.outcomes]
+    used = {("Data", data.name, data.identity) for data in read}
+    used |= {("Data not trained on", ref.name, ref.identity) for data in read for ref in data.transfer}
+    attested = dict.fromkeys(line for record in records for line in record.data.splitlines())
+    for kind, dataset, identity in sorted(used):
+        lines = [line for line in attested if line.endswith(f"sha256:{identity[:16]}")]
+        yield Fact(kind, dataset, "; ".join([f"content {identity[:12]}", *lines]))
 
 
 def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
@@ -169,6 +186,7 @@ def _table(number: int, table: Table) -> dict[str, Any]:
         "heading": heading(table),
         "model": table.model,
         "sources": table.sources,
+        "leave_one_out": table.leave_one_out,
         "summary": _summary(table),
         "groups": groups,
         "columns": shown,
@@ -184,9 +202,9 @@ def _table(number: int, table: Table) -> dict[str, Any]:
 
 
 def _figures(table: Table) -> list[dict[str, Any]]:
-    if not table.sources or not table.shifted:
+    if not table.has_reference or not table.shifted:
         return []
-    over = " + ".join(table.sources)
+    over = table.over
     shown = [
         {
             "name": "scatter",
@@ -217,10 +235,10 @@ def _summary(table: Table) -> str:
     if versus.reference.mean is None or versus.shift.mean is None:
         return ""
     reference, shift = (mean_sd(series, points, percent) for series in (versus.reference, versus.shift))
-    over = " + ".join(table.sources)
+    kind = "held-out" if table.leave_one_out else "shifted"
     return (
-        f"Against {table.zero_shot.name}, {table.baseline.name} is at {reference} points on {over} "
-        f"and at {shift} points on the mean of the shifted domains."
+        f"Against {table.zero_shot.name}, {table.baseline.name} is at {reference} points on {table.over} "
+        f"and at {shift} points on the mean of the {kind} domains."
     )
 
 

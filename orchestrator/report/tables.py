@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.aggregate import Comparison, Row, Table
+from orchestrator.aggregate import Comparison, Table
+from orchestrator.rows import Row, SeenUnseen
 from orchestrator.series import Series
 
 MINUS = "\N{MINUS SIGN}"
@@ -51,7 +52,7 @@ class Column:
 
 def columns(table: Table) -> list[Column]:
     """The numeric columns of a table, in reading order."""
-    return [*_accuracy(table), *_differences(table), *_nll(table)]
+    return [*_accuracy(table), *_seen_unseen(table), *_transfer(table), *_differences(table), *_nll(table)]
 
 
 def percent(value: float) -> str:
@@ -94,7 +95,8 @@ def incomplete(table: Table) -> Iterator[tuple[str, str]]:
     """Rows with an empty mean, and why; variants of one method that lack the same seeds are one entry."""
     holes: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in table.rows:
-        why = next((series.why for series in row.accuracy.values() if series.why), "")
+        cells = (*row.accuracy.values(), *row.transfer.values())
+        why = next((series.why for series in cells if series.why), "")
         if why:
             holes.setdefault((row.label, row.of, why), []).append(row)
     for (label, of, why), rows in holes.items():
@@ -110,14 +112,61 @@ def no_baseline(table: Table) -> str:
 
 def _accuracy(table: Table) -> Iterator[Column]:
     group = "accuracy, %"
+    held_out = ", val" if table.reference_split == "val" else ""
     for domain in table.sources:
-        yield Column(group, f"{domain} (ref.)", _cells(table, _on(domain), percent))
+        yield Column(group, f"{domain} (ref.{held_out})", _cells(table, _on(domain), percent))
     if len(table.sources) > 1:
         yield Column(group, "reference mean", _cells(table, lambda row: row.reference, percent))
     for domain in table.shifted:
         yield Column(group, domain, _cells(table, _on(domain), percent))
     if table.shifted:
-        yield Column(group, "shift mean", _cells(table, lambda row: row.shift, percent))
+        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift, percent))
+    if table.leave_one_out:
+        yield Column(group, f"source mean (ref.{held_out})", _cells(table, lambda row: row.reference, percent))
+
+
+def _transfer(table: Table) -> Iterator[Column]:
+    group = "accuracy on datasets not trained on, %"
+    for place in table.transfer:
+        yield Column(group, place, _cells(table, _transferred(place), percent))
+    if len(table.transfer) > 1:
+        yield Column(group, "transfer mean", _cells(table, lambda row: row.transfer_mean, percent))
+
+
+def _transferred(place: str) -> Callable[[Row], Series]:
+    return lambda row: row.transfer[place]
+
+
+def shift_mean(table: Table) -> str:
+    """What the mean over the shifted domains is called."""
+    return "held-out mean" if table.leave_one_out else "shift mean"
+
+
+def _seen_unseen(table: Table) -> Iterator[Column]:
+    groups: tuple[tuple[str, Callable[[Row], SeenUnseen | None]], ...] = (
+        ("generalised zero-shot by class, %", lambda row: row.by_class),
+        ("generalised zero-shot by image, %", lambda row: row.by_image),
+    )
+    for group, scores in groups:
+        if any(scores(row) is None for row in table.rows):
+            continue
+        for title, pick in _SEEN_UNSEEN.items():
+            yield Column(group, title, _cells(table, _score(scores, pick), percent))
+
+
+_SEEN_UNSEEN: dict[str, Callable[[SeenUnseen], Series]] = {
+    "S": lambda scores: scores.seen,
+    "U": lambda scores: scores.unseen,
+    "H": lambda scores: scores.harmonic,
+}
+
+
+def _score(scores: Callable[[Row], SeenUnseen | None], pick: Callable[[SeenUnseen], Series]) -> Callable[[Row], Series]:
+    def series(row: Row) -> Series:
+        found = scores(row)
+        return pick(found) if found else Series({}, absent="not a table of seen and unseen classes")
+
+    return series
 
 
 def _on(domain: str) -> Callable[[Row], Series]:
@@ -129,18 +178,18 @@ def _differences(table: Table) -> Iterator[Column]:
         if other is None or len(table.rows) < 2:
             continue
         group = f"difference to {other.name}"
-        if table.sources:
+        if table.has_reference:
             yield Column(group, "reference", _difference_cells(comparisons, lambda c: c.reference))
         if table.shifted:
-            yield Column(group, "shift mean", _difference_cells(comparisons, lambda c: c.shift))
+            yield Column(group, shift_mean(table), _difference_cells(comparisons, lambda c: c.shift))
 
 
 def _nll(table: Table) -> Iterator[Column]:
     group = "NLL, nats"
-    if table.sources:
+    if table.has_reference:
         yield Column(group, "reference", _cells(table, lambda row: row.reference_nll, nats), lower_is_better=True)
     if table.shifted:
-        yield Column(group, "shift mean", _cells(table, lambda row: row.shift_nll, nats), lower_is_better=True)
+        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift_nll, nats), lower_is_better=True)
 
 
 def _cells(table: Table, pick: Callable[[Row], Series], show: Callable[[float], str]) -> Callable[[int], Cell]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 from PIL import Image
 
-from datasets.base import Dataset, DatasetInfo, RawSample
+from datasets.base import Dataset, DatasetInfo, Entry, Published
 
 CLASSNAMES = ("circle", "square", "star")
 COUNTS = {"ink": {"train": 7, "test": 4}, "oil": {"train": 5, "test": 3}}
@@ -39,17 +37,20 @@ def info(**changes: object) -> DatasetInfo:
 
 
 class Fake(Dataset):
-    """Yields COUNTS squares a split; `made` notes each split asked for."""
+    """COUNTS squares a split; `made` notes the path of each image that is read, '<domain>/<split>/<index>'."""
 
     def __init__(self, **changes: object) -> None:
         self.info = info(**changes)
         self.made: list[str] = []
 
-    def samples(self, domain: str, split: str, source: Path | None = None) -> Iterator[RawSample]:
-        self.made.append(f"{domain}/{split}")
-        for index in range(COUNTS[domain][split]):
-            yield self.sample(domain, split, index)
+    def entries(self, domain: str, split: str, source: Published | None = None) -> list[Entry]:
+        return [self.entry(domain, split, index) for index in range(COUNTS[domain][split])]
 
-    def sample(self, domain: str, split: str, index: int) -> RawSample:
+    def entry(self, domain: str, split: str, index: int) -> Entry:
         caption = f"number {index}" if domain == "ink" else None
-        return RawSample(f"{split}-{index:03d}", picture(index), "jpg", index % len(CLASSNAMES), caption)
+        label = index % len(CLASSNAMES)
+        return Entry(f"{split}-{index:03d}", label, f"{domain}/{split}/{index}", len(picture(index)), caption)
+
+    def read(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
+        self.made.append(entry.path)
+        return picture(int(entry.path.rpartition("/")[2])), "jpg"

@@ -1,9 +1,9 @@
-"""Folder datasets: cards with their mistakes, lists and seeded splits, folders and archives, unsafe archives."""
+"""Folder datasets: cards with their mistakes, lists and seeded splits, folders, archives and roots."""
 
 from __future__ import annotations
 
-import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import datasets
 from datasets import DatasetError
 from datasets.folder import Folder
 from datasets.shards import index_shard, write_prepared
+from datasets.sources import open_source
 from datasets.templates import OPENAI_IMAGENET_TEMPLATES
 from tests.datasets.fakes import picture
 
@@ -64,7 +65,8 @@ def packed(root: Path, to: Path, prefix: str = "") -> Path:
 
 
 def listing(dataset: Folder, source: Path, domain: str = "photo", split: str = "train") -> list[tuple[str, int]]:
-    return [(sample.key, sample.label) for sample in dataset.samples(domain, split, source)]
+    files = open_source(source, dataset.files, dataset.roots)
+    return [(entry.key, entry.label) for entry in dataset.entries(domain, split, files)]
 
 
 def test_a_card_says_it_all(tmp_path):
@@ -133,7 +135,7 @@ def test_missing_files_are_all_named(tmp_path, zoo):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         listing(dataset, zoo / "nowhere")
     with pytest.raises(FileNotFoundError, match="give --from"):
-        list(dataset.samples("photo", "train", None))
+        dataset.entries("photo", "train", None)
 
 
 def test_a_list_that_is_no_text_is_named(tmp_path, zoo):
@@ -189,10 +191,11 @@ def test_keys_are_unique_and_safe(tmp_path, zoo):
     (zoo / "Photos/cat/a.b").mkdir()
     (zoo / "Photos/cat/a.b/1.2.JPG").write_bytes(picture(2))
     dataset = Folder.from_card(card(tmp_path))
-    samples = [sample for split in ("train", "test") for sample in dataset.samples("photo", split, zoo)]
-    keys = [sample.key for sample in samples if sample.label == 2]
+    files = open_source(zoo)
+    entries = [entry for split in ("train", "test") for entry in dataset.entries("photo", split, files)]
+    keys = [entry.key for entry in entries if entry.label == 2]
     assert len(set(keys)) == len(keys) == PER_CLASS + 2
-    assert "cat-a_b-1_2" in keys and {s.extension for s in samples} == {"jpg", "png"}
+    assert "cat-a_b-1_2" in keys and {dataset.read(entry, files)[1] for entry in entries} == {"jpg", "png"}
     write_prepared(dataset, tmp_path / "out", zoo)
 
 
@@ -223,55 +226,79 @@ def test_what_a_mac_adds_to_an_archive_is_passed_over(tmp_path, zoo):
     assert len(listing(Folder.from_card(card(tmp_path)), tmp_path / "a.tar")) == 18
 
 
-def test_a_changed_archive_is_read_anew(tmp_path, zoo):
-    dataset = Folder.from_card(card(tmp_path))
-    assert len(listing(dataset, packed(zoo, tmp_path / "a.tar"))) == 18
-    for index in range(8, 12):
-        (zoo / f"Photos/cat/{index}.jpg").write_bytes(picture(index))
-    assert len(listing(dataset, packed(zoo, tmp_path / "a.tar"))) == 21
+def test_all_in_one_split(tmp_path, zoo):
+    pool = CARD.replace("test_fraction: 0.25", "all_in: train")
+    dataset = Folder.from_card(card(tmp_path, pool))
+    assert dataset.splits("photo") == ("train",) and len(listing(dataset, zoo)) == 3 * PER_CLASS
+    with pytest.raises(DatasetError, match="dataset zoo has no photo/test, only train"):
+        listing(dataset, zoo, split="test")
+    prepared = write_prepared(dataset, tmp_path / "out", zoo)
+    assert prepared.counts == {domain: {"train": [PER_CLASS] * 3} for domain in ("photo", "ink")}
+    test = write_prepared(Folder.from_card(card(tmp_path, pool.replace("train", "test"))), tmp_path / "test", zoo)
+    assert set(test.counts["ink"]) == {"test"}
 
 
-def hostile(path: Path, **fields: object) -> Path:
-    with tarfile.open(path, "w") as archive:
-        good = tarfile.TarInfo("Photos/cat/1.jpg")
-        good.size = len(picture(1))
-        archive.addfile(good, io.BytesIO(picture(1)))
-        bad = tarfile.TarInfo("Photos/cat/2.jpg")
-        for field, value in fields.items():
-            setattr(bad, field, value)
-        archive.addfile(bad)
-    return path
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_one_domain_without_a_folder_of_its_own(tmp_path, zoo, split):
+    """Folders of classes at the top; the same images, and with lists the same lines, as one folder deeper."""
+    one = CARD.replace("{photo: Photos, ink: ink_drawings}", "{photo: Photos}")
+    flat = one.replace("Photos", ".")
+    deep = listing(Folder.from_card(card(tmp_path, one)), zoo, split=split)
+    found = listing(Folder.from_card(card(tmp_path, flat)), zoo / "Photos", split=split)
+    assert len(found) == len(deep) == (18 if split == "train" else 6)
+    assert (
+        listing(Folder.from_card(card(tmp_path, flat)), packed(zoo / "Photos", tmp_path / "a.tar", "x"), split=split)
+        == found
+    )
+    (zoo / "Photos/train.txt").write_text("cat/1.jpg 2\nauk/3.jpg\n")
+    (zoo / "Photos/test.txt").write_text("bee/1.jpg\n")
+    lists = flat.replace("test_fraction: 0.25\n", "lists: {train: train.txt, test: test.txt}\n")
+    expected = [("cat-1", 2), ("auk-3", 0)] if split == "train" else [("bee-1", 1)]
+    assert listing(Folder.from_card(card(tmp_path, lists)), zoo / "Photos", split=split) == expected
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"name": "../evil.jpg"}, "../evil.jpg: its name leads outside the archive"),
-        ({"name": "Photos/cat/../../../evil.jpg"}, "its name leads outside"),
-        ({"name": "/etc/passwd"}, "/etc/passwd: its name leads outside"),
-        ({"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "Photos/cat/2.jpg: is a link to /etc/passwd"),
-        ({"type": tarfile.LNKTYPE, "linkname": "Photos/cat/1.jpg"}, "is a link to Photos/cat/1.jpg"),
-        ({"type": tarfile.FIFOTYPE}, "is neither file nor folder"),
-        ({"type": tarfile.CHRTYPE}, "is neither file nor folder"),
-    ],
-)
-def test_unsafe_members_are_refused(tmp_path, fields, message):
-    path = hostile(tmp_path / "bad.tar", **fields)
-    with pytest.raises(DatasetError) as raised:
-        listing(Folder.from_card(card(tmp_path)), path)
-    assert f"{path}: refused, it has 1 unsafe members" in str(raised.value) and message in str(raised.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.tar", "zoo.yaml"], "nothing is extracted"
+def test_domain_folders_may_lie_deeper_and_under_one_of_several_roots(tmp_path, zoo):
+    deep = CARD.replace("{photo: Photos, ink: ink_drawings}", "{photo: a/Photos, ink: a/ink_drawings}")
+    (tmp_path / "old/v2").mkdir(parents=True)
+    zoo.rename(tmp_path / "old/v2/a")
+    plain = Folder.from_card(card(tmp_path, deep))
+    rooted = Folder.from_card(card(tmp_path, deep + "root: [new, old/v2]\n"))
+    found = listing(plain, tmp_path / "old/v2")
+    assert len(found) == 18 and listing(rooted, tmp_path) == found == listing(rooted, tmp_path / "old/v2")
+    archive = packed(tmp_path / "old", tmp_path / "b.tar", "old")
+    assert listing(rooted, archive) == found, "the root that is the archive's only folder is no wrapping"
+    with pytest.raises(
+        FileNotFoundError, match=r"expected new/a/Photos/<class>/<image> or old/v2/a/Photos/<cl.* or a/Ph"
+    ):
+        listing(rooted, tmp_path / "old")
 
 
-def test_what_is_no_archive_is_named(tmp_path):
-    whole = packed(Path(__file__).parent, tmp_path / "whole.tar").read_bytes()
-    gz = packed(Path(__file__).parent, tmp_path / "whole.tar.gz").read_bytes()
-    bad = {"text.tar": b"hello " * 200, "cut.tar": whole[:1300], "photos.zip": b"PK\3\4" * 300}
-    bad |= {"cut.tar.gz": gz[:-500], "spoilt.tar.gz": gz[:200] + bytes(100) + gz[300:]}
-    for name, data in bad.items():
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(DatasetError, match=f"{name}: not a whole tar archive"):
-            listing(Folder.from_card(card(tmp_path)), tmp_path / name)
+def test_archives_that_a_card_names_are_read_in_place(tmp_path, zoo):
+    text = CARD + "files:\n- {name: photos.tar, url: https://zoo.example/p}\n- {name: ink.zip, mount: ink_drawings}\n"
+    dataset = Folder.from_card(card(tmp_path, text))
+    assert [(file.name, file.urls, file.mount) for file in dataset.files] == [
+        ("photos.tar", ("https://zoo.example/p",), ""),
+        ("ink.zip", (), "ink_drawings"),
+    ]
+    (tmp_path / "in").mkdir()
+    packed(zoo / "Photos", tmp_path / "in/photos.tar", "Photos")
+    with zipfile.ZipFile(tmp_path / "in/ink.zip", "w") as archive:
+        for path in sorted((zoo / "ink_drawings").rglob("*.jpg")):
+            archive.write(path, path.relative_to(zoo / "ink_drawings"))
+    for domain in ("photo", "ink"):
+        assert listing(dataset, tmp_path / "in", domain) == listing(dataset, zoo, domain)
+
+
+def test_a_card_may_hold_every_fact(tmp_path):
+    text = CARD + (
+        "class_counts: {photo: {train: [1, 2, 3], test: [1, 0, 1]}}\ncounts: {ink: {train: 9, test: 1}}\n"
+        "optional_domains: [ink]\nnotes: one defect\ngroups: {ink: [bee, [cat, great auk]]}\n"
+    )
+    info = Folder.from_card(card(tmp_path, text)).info
+    assert info.counts == {"photo": {"train": 6, "test": 2}, "ink": {"train": 9, "test": 1}}
+    assert info.class_counts == {"photo": {"train": (1, 2, 3), "test": (1, 0, 1)}}
+    assert info.default_domains == ("photo",) and info.notes == ("one defect",)
+    assert info.groups == {"ink": ((1,), (2, 0))}
 
 
 @pytest.mark.parametrize(
@@ -292,6 +319,25 @@ def test_what_is_no_archive_is_named(tmp_path):
         ('["a {}.", "the {}."]', "openai81", 7, "one of: openai80; got 'openai81'"),
         ("test_fraction: 0.25", "test_fraction: 1.5", 8, "test_fraction: Input should be less than 1"),
         ("test_fraction: 0.25\n", "", 1, "give either lists or test_fraction"),
+        ("test_fraction: 0.25\n", "test_fraction: 0.25\nall_in: train\n", 1, "give either lists or test_fraction"),
+        ("test_fraction: 0.25", "all_in: val", 8, "all_in: Input should be 'train' or 'test'"),
+        ("ink: ink_drawings", "ink: Photos/old", 5, "folder 'Photos/old' lies in that of another domain, 'Photos'"),
+        ("ink: ink_drawings", "ink: .", 5, "folder 'Photos' lies in that of another domain, '.'"),
+        ("ink: ink_drawings", "ink: /data", 5, "domains: '/data' is not the name of a folder"),
+        ("source:", "root: ../up\nsource:", 9, "root.0: '../up' is not the name of a folder"),
+        ("source:", "files: [{name: a.zip, md5: 0}]\nsource:", 9, "unknown key 'files.0.md5'"),
+        ("source:", "files: [{name: a.zip, checksum: 'md5:12'}]\nsource:", 9, "files.0.checksum: String should match"),
+        ("source:", "files: [{name: a.zip, domains: [oil]}]\nsource:", 1, "files, a.zip, name domain 'oil'"),
+        ("source:", "class_counts: {ink: {train: [1, 2]}}\nsource:", 1, "ink/train are 2 numbers for 3 classes"),
+        (
+            "source:",
+            "counts: {ink: {train: 9}}\nclass_counts: {ink: {train: [1, 2, 3]}}\nsource:",
+            1,
+            "class_counts of ink/train add up to 6, counts say otherwise",
+        ),
+        ("source:", "optional_domains: [oil]\nsource:", 1, "optional_domains name domain 'oil'"),
+        ("source:", "groups: {ink: [dog]}\nsource:", 1, "groups of ink name class 'dog', which is not in classnames"),
+        ("test_fraction: 0.25", "all_in: test\ncounts: {ink: {train: 3}}", 1, "name other splits than all_in, test"),
         ("test_fraction: 0.25\n", "test_fraction: 0.25\n" + LISTS, 1, "give either lists or test_fraction"),
         (
             "test_fraction: 0.25",

@@ -1,4 +1,4 @@
-"""PACS from its archive: real images, read in place and never copied into the checkout."""
+"""The 128-pixel subset of PACS from its archive: real images, read in place and never copied into the checkout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"PACS is not at {
 
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory) -> Prepared:
-    return write_prepared(datasets.load("pacs"), tmp_path_factory.mktemp("data") / "pacs", ARCHIVE)
+    return write_prepared(datasets.load("pacs@pacs-128"), tmp_path_factory.mktemp("data") / "pacs@pacs-128", ARCHIVE)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

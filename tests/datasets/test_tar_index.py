@@ -17,8 +17,8 @@ def test_the_quick_index_agrees_with_tarfile(tmp_path):
     prepared = write_prepared(Fake(), tmp_path / "fake", None)
     for shard in prepared.shards:
         with prepared.path(shard).open("rb") as file:
-            quick = tar_index._plain_members(file.fileno())
-        assert quick is not None and quick == tar_index._any_members(prepared.path(shard))
+            quick, slow = tar_index._plain_members(file.fileno()), tar_index._any_members("a shard", file.fileno())
+        assert quick is not None and quick == slow
         assert len(quick) == shard.count * (3 if shard.domain == "ink" else 2)
 
 

@@ -92,6 +92,6 @@ def test_nothing_that_a_method_may_know_is_test_data() -> None:
             "runtime",
             "label_smoothing",
         ),
-        *("zero_shot", "finetuned", "build", "val", "score"),
+        *("zero_shot", "finetuned", "build", "val", "score", "zero_shot_text", "texts"),
     }
     assert NoSettings.model_fields == {}

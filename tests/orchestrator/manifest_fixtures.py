@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets.base import Dataset, DatasetInfo, RawSample
+from datasets.base import Dataset, DatasetInfo, Entry, Published
 from orchestrator.manifest import ManifestError, load_manifest
+from tests.conftest import ROOT
 
 DOMAINS = ("real", "painting", "sketch")
 
@@ -33,15 +35,38 @@ class TinyDataset(Dataset):
     )
     generated = True
 
-    def samples(self, domain: str, split: str, source: Path | None) -> Iterator[RawSample]:
-        for i in range(self.info.counts[domain][split]):
-            image = io.BytesIO()
-            Image.new("RGB", (8, 8), (i * 10, DOMAINS.index(domain) * 80, 0)).save(image, "JPEG")
-            yield RawSample(f"{i:03d}", image.getvalue(), "jpg", i % 2)
+    def entries(self, domain: str, split: str, source: Published | None) -> Sequence[Entry]:
+        return [Entry(f"{i:03d}", i % 2, f"{domain}/{i}") for i in range(self.info.counts[domain].get(split, 0))]
+
+    def read(self, entry: Entry, source: Published | None) -> tuple[bytes, str]:
+        domain, _, index = entry.path.partition("/")
+        image = io.BytesIO()
+        Image.new("RGB", (8, 8), (int(index) * 10, self.info.domains.index(domain) * 50, 0)).save(image, "JPEG")
+        return image.getvalue(), "jpg"
 
 
 class PublishedDataset(TinyDataset):
     generated = False
+
+
+class PartsDataset(TinyDataset):
+    """Domains with both splits, with one of them, and one that is optional; its classes have two-word names."""
+
+    info = replace(
+        TinyDataset.info,
+        name="parts",
+        domains=("real", "painting", "shift", "pool", "quick"),
+        classnames=("big_cat", "dog"),
+        counts={
+            "real": {"train": 20, "test": 4},
+            "painting": {"train": 10, "test": 5},
+            "shift": {"test": 6},
+            "pool": {"train": 10},
+            "quick": {"train": 20, "test": 4},
+        },
+        optional_domains=("pool", "quick"),
+        seen_unseen=("real", "shift"),
+    )
 
 
 BASE = """\
@@ -75,9 +100,9 @@ class Soup(PostHoc):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with model files and `plugins/soup.py`, in which the datasets 'tiny' and 'published' exist."""
+    """A working folder with model files and `plugins/soup.py`, in which the datasets of this file exist."""
     real_load = datasets.load
-    known = {"tiny": TinyDataset(), "published": PublishedDataset()}
+    known = {"tiny": TinyDataset(), "published": PublishedDataset(), "parts": PartsDataset()}
     monkeypatch.setattr(datasets, "load", lambda name: known.get(str(name)) or real_load(name))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vit.json").write_text(json.dumps({"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}))
@@ -88,7 +113,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(text: str, name: str = "benchmarks.yaml") -> Path:
-    """Write a manifest into the current folder; returns its relative path."""
+    """Write a manifest into the current folder, which the fixture `folder` makes; returns its relative path."""
+    assert Path.cwd() != ROOT, "this test needs the fixture `folder`: the project's own manifest is not to be written"
     path = Path(name)
     path.write_text(dedent(text), encoding="utf-8")
     return path

@@ -40,6 +40,10 @@ class Folder:
     dataset: str = "demo"
     model: str = "tiny"
     domains: tuple[str, ...] = DOMAINS
+    target_split: str = "test"
+    leave_one_out: bool = False
+    seen_unseen: tuple[str, str] | None = None
+    baseline: str = "ft"
 
     def trial(
         self,
@@ -65,6 +69,8 @@ class Folder:
                 sources=sources,
                 targets=(*sources, *(domain for domain in self.domains if domain not in sources)),
                 val_fraction=0.2 if sources else 0.1,
+                split_seed=seed if self.target_split == "in" else 0,
+                target_split=self.target_split,  # type: ignore[arg-type]
             ),
             model=ModelRef(name="demo_vit", weights="sha256:" + "ab" * 32),
             recipe=Recipe(num_steps=150) if trained else None,
@@ -116,6 +122,27 @@ class Folder:
             seconds={"train": train_seconds, "evaluate": 2.0} if trial.kind == "trained" else {"evaluate": 2.0},
         )
 
+    def measured(
+        self,
+        trial: PlannedTrial,
+        accuracy: Mapping[tuple[str, str], float],
+        by_class: Mapping[tuple[str, str], float] | None = None,
+    ) -> TrialRecord:
+        """Record a trial as completed with these evaluations: (domain, split) -> percent correct."""
+        evaluations = [
+            Evaluation(
+                domain=domain,
+                split=split,  # type: ignore[arg-type]
+                num_images=NUM_IMAGES,
+                num_correct=round(value / 100 * NUM_IMAGES),
+                accuracy=round(value / 100 * NUM_IMAGES) / NUM_IMAGES,
+                nll=1 + (100 - value) / 100,
+                class_accuracy=by_class[domain, split] / 100 if by_class else None,
+            )
+            for (domain, split), value in accuracy.items()
+        ]
+        return self._record(trial, status="completed", evaluations=tuple(evaluations), seconds={"evaluate": 2.0})
+
     def failed(
         self,
         trial: PlannedTrial,
@@ -159,6 +186,9 @@ class Folder:
                 dataset=self.dataset,
                 dataset_title="Demo drawings",
                 domains=self.domains,
+                leave_one_out=self.leave_one_out,
+                seen_unseen=self.seen_unseen,
+                baseline=self.baseline,
                 trials=tuple(self.plan),
             )
         ]

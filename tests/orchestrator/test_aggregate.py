@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.aggregate import Board, Row, Table, aggregate
+from orchestrator.aggregate import Board, Table, aggregate
 from orchestrator.records import Loaded
+from orchestrator.rows import Row
 from orchestrator.series import Series, combine, difference
 from tests.orchestrator.record_factory import Folder, demo, incomplete
 
 DOMAINS = ("real", "clipart", "sketch")
 
 
-def board(folder: Folder, plans: bool = True, baseline: str = "ft") -> Board:
-    return aggregate(folder.plans() if plans else [], Loaded(records=dict(folder.records)), baseline)
+def board(folder: Folder, plans: bool = True) -> Board:
+    return aggregate(folder.plans() if plans else [], Loaded(records=dict(folder.records)))
 
 
 def row(table: Table, name: str) -> Row:
@@ -178,26 +180,32 @@ def test_zero_shot_alone_has_a_mean_over_domains() -> None:
     assert table.rows[0].reference.why == "no reference domain"
 
 
-def test_the_baseline_is_a_parameter() -> None:
-    (table,) = board(small(), baseline="lipsum_ft").tables
+def test_the_plan_names_the_baseline() -> None:
+    (table,) = board(replace(small(), baseline="lipsum_ft")).tables
     assert table.baseline is row(table, "lipsum_ft")
-    (table,) = board(small(), baseline="l2_sp").tables
+    (table,) = board(replace(small(), baseline="l2_sp")).tables
     assert table.baseline is None
-    assert table.to_baseline[1].shift.why == "no l2_sp in this table"
+    assert table.to_baseline[1].shift.why == "no row l2_sp in this table"
+    (table,) = board(small(), plans=False).tables
+    assert table.to_baseline[1].shift.why == "the plan names no baseline"
 
 
-def test_a_grid_over_the_baseline_has_none_unless_one_bears_its_name() -> None:
+def test_a_soup_of_several_seeds_is_compared_with_each() -> None:
     folder = small()
-    grid = folder.trial("ft lr=0.1", 0, method="ft", settings={"lr": 0.1})
-    folder.done(grid, (60, 50, 40))
+    ids = [trial.id for trial in folder.plan if trial.label == "ft"]
+    folder.done(folder.trial("soup", kind="post_hoc", of="ft", inputs=ids), (75, 60, 40))
     (table,) = board(folder).tables
-    assert table.baseline is row(table, "ft")
-    other = Folder(domains=DOMAINS)
+    soup = table.rows.index(row(table, "soup of ft"))
+    assert table.to_baseline[soup].reference.values == pytest.approx({0: 0.05, 1: 0.01})
+    assert table.to_zero_shot[soup].shift.mean == pytest.approx(0.0)
+
+
+def test_a_point_of_a_grid_can_be_the_baseline() -> None:
+    folder = Folder(domains=DOMAINS, baseline="ft lr=0.2")
     for lr in (0.1, 0.2):
-        other.done(other.trial(f"ft lr={lr}", 0, method="ft", settings={"lr": lr}), (60, 50, 40))
-    (table,) = board(other).tables
-    assert table.baseline is None
-    assert table.to_baseline[0].shift.why == "2 rows of ft, none of them is the baseline"
+        folder.done(folder.trial(f"ft lr={lr}", 0, method="ft", settings={"lr": lr}), (60, 50, 40))
+    (table,) = board(folder).tables
+    assert table.baseline is row(table, "ft lr=0.2")
 
 
 def test_two_trials_of_one_row_and_seed_are_never_averaged() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import datasets
 import methods
 from orchestrator import cards, catalog
 from orchestrator.cli import app
@@ -85,7 +86,7 @@ def test_one_method_in_full(plugins: Path) -> None:
 
 def test_wrong_names_and_places_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "plain.md").write_text("# Nothing\n")
-    for words in (["methods", "nonesuch"], ["datasets", "demo"], ["methods", "--cards", str(tmp_path / "plain.md")]):
+    for words in (["methods", "nonesuch"], ["models", "demo"], ["methods", "--cards", str(tmp_path / "plain.md")]):
         assert CliRunner().invoke(app, ["list", *words]).exit_code == 2
 
 
@@ -110,3 +111,41 @@ def test_the_committed_cards_are_up_to_date() -> None:
     assert "about drawings, not about CLIP" in head
     assert mark
     assert body.strip() == cards.markdown().strip(), "run: python -m orchestrator list methods --cards docs/methods.md"
+
+
+def test_the_list_of_datasets_names_every_revision() -> None:
+    lines = call("list", "datasets").splitlines()
+    assert max(map(len, lines)) <= catalog.WIDTH
+    assert {line.split(":")[0] for line in lines if not line.startswith((" ", "`"))} == set(datasets.available())
+    text = " ".join(" ".join(lines).split())
+    assert "345 classes, 586,575 images; domains real, painting" in text and "quickdraw (only if named)" in text
+    assert "revision cleaned; others: domainnet@original, domainnet@domainbed" in text
+
+
+def test_a_dataset_in_full_has_counts_files_notes_and_the_command() -> None:
+    text = " ".join(call("list", "datasets", "domainnet").split())
+    assert (
+        "painting: 50,416 train, 21,850 test" in text and "quickdraw: 120,750 train, 51,750 test, only if named" in text
+    )
+    assert "groundtruth/clipart.zip (1.18 GiB)" in text and "t-shirt, has no image in painting's train list" in text
+    assert "python -m orchestrator prepare domainnet --from FOLDER (or: --from published)" in text
+    assert "other revision: domainnet@original, 345 classes, 596,006 images. Not the lists" in text
+    text = " ".join(call("list", "datasets", "domainnet@original", "imagenet").split())
+    assert (
+        "domainnet@original: DomainNet (original); 345 classes, 596,006 images" in text and "other revision" not in text
+    )
+    assert "objectnet: 18,574 test, scored over 113 classes, only if named" in text
+    assert "by hand: ILSVRC2012_img_train.tar (137.74 GiB)" in text and "(or: --from published)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("list", "datasets", "domainnt"), "unknown dataset 'domainnt', did you mean 'domainnet'?"),
+        (("list", "datasets", "domainnet@orig"), "unknown revision 'orig' of dataset 'domainnet'"),
+        (("list", "models", "ViT-B-16"), "names go with `list methods` and `list datasets`"),
+    ],
+)
+def test_what_cannot_be_listed_is_bad_input(words: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == 2 and message in result.output

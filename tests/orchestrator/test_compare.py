@@ -6,51 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from orchestrator.cli import app
 from orchestrator.compare import MEAN, CompareError, Side, compare, pick, sides
-from orchestrator.outcomes import write_predictions
 from orchestrator.predictions import PredictionsError, read_predictions
 from orchestrator.records import Results, load_plans, load_records
-from orchestrator.spec import PlannedTrial
+from tests.orchestrator.outcome_factory import write_outcomes, write_results
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
-from training.evaluate import Outcomes
 
 RATES = {"zero_shot": 0.5, "ft": 0.6, "better": 0.7}
 
 
-def write_outcomes(
-    results: Results, trial: PlannedTrial, rate: float, rng: np.random.Generator, keys: str = "k"
-) -> None:
-    """Outcomes of ten classes on all domains; class 0 is always wrong for `ft`."""
-    outcomes = {}
-    for domain in DOMAINS:
-        labels = np.arange(NUM_IMAGES) % 10
-        right = rng.random(NUM_IMAGES) < rate
-        if trial.label == "ft":
-            right &= labels != 0
-        outcomes["", domain, "test"] = Outcomes(
-            keys=tuple(f"{domain}/{keys}{i}" for i in range(NUM_IMAGES)),
-            labels=labels,
-            predictions=np.where(right, labels, (labels + 1) % 10),
-            confidences=np.full(NUM_IMAGES, 0.9, np.float32),
-            nlls=np.full(NUM_IMAGES, 0.5, np.float32),
-        )
-    write_predictions(results.trial(trial.id) / "predictions.parquet", outcomes)
-
-
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    folder, rng = Folder(), np.random.default_rng(0)
-    trials = [folder.trial("zero_shot", kind="reference")]
-    trials += [folder.trial(label, seed) for label in ("ft", "better") for seed in (0, 1, 2)]
-    ingredients = [t.id for t in trials if t.label == "ft"]
-    trials.append(folder.trial("soup", kind="post_hoc", of="ft", inputs=ingredients))
-    for trial in trials:
-        folder.done(trial, (50.0,) * 5)
-    folder.write(tmp_path)
-    for trial in trials:
-        write_outcomes(Results(tmp_path), trial, RATES.get(trial.label, 0.6), rng)
-    return Results(tmp_path)
+    return write_results(tmp_path, RATES)
 
 
 def known(results: Results) -> list[Side]:
@@ -89,7 +59,7 @@ def test_a_row_does_not_differ_from_itself(results: Results) -> None:
 
 
 def test_unknown_names_and_domains_are_said(results: Results) -> None:
-    with pytest.raises(CompareError, match=r"no finished row 'fx'; there are: zero_shot; ft; better; soup of ft"):
+    with pytest.raises(CompareError, match=r"no finished row 'fx'.*known: better, ft, soup of ft, zero_shot"):
         pick(known(results), "fx", "ft", None, None, None)
     ft, better = pick(known(results), "ft", "better", None, None, None)
     with pytest.raises(CompareError, match=r"'ft' was not measured on 'mars'; it was on real, painting"):
@@ -116,3 +86,21 @@ def test_two_tables_need_a_choice(tmp_path: Path) -> None:
     with pytest.raises(CompareError, match=r"several tables: demo, tiny, reference real; demo, tiny, reference sketch"):
         pick(rows, "ft", "better", None, None, None)
     assert pick(rows, "ft", "better", None, None, "sketch")[0].sources == ("sketch",)
+
+
+def test_the_command_prints_differences_and_classes(results: Results) -> None:
+    done = CliRunner().invoke(app, ["compare", "better", "ft", "--on", "sketch", "--results", str(results.root)])
+    assert done.exit_code == 0, done.output
+    assert "better minus ft (demo, tiny, reference real)" in done.output
+    assert "3 seeds, paired" in done.output
+    assert "sketch: gains class 0 +" in done.output
+    assert "painting" not in done.output
+
+
+def test_the_command_refuses_wrong_names_with_exit_code_2(results: Results, tmp_path: Path) -> None:
+    typo = CliRunner().invoke(app, ["compare", "bettr", "ft", "--results", str(results.root)])
+    assert (typo.exit_code, typo.stdout) == (2, "")
+    assert "no finished row 'bettr', did you mean 'better'?" in typo.stderr
+    empty = CliRunner().invoke(app, ["compare", "a", "b", "--results", str(tmp_path / "none")])
+    assert empty.exit_code == 2
+    assert "holds no plans" in empty.stderr

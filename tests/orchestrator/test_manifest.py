@@ -58,7 +58,7 @@ class TestValid:
         text = BASE.replace("    dataset: tiny\n    models: [vit]\n    sources: [real]\n", "")
         text = "defaults: {dataset: tiny, models: [vit], sources: all}\n" + text
         benchmark = load_manifest(write(text)).benchmarks["main"]
-        assert benchmark.sources == ("real", "painting", "sketch")
+        assert benchmark.sources == (("real",), ("painting",), ("sketch",))
 
     def test_label_of_ones_own_and_grids_of_settings_and_recipe(self):
         entry = "high: {method: ft, recipe: {lr: [1e-3, 1e-2], crop_scale: [0.5, 1.0]}}"

@@ -13,7 +13,9 @@ __all__ = ["folder"]
 
 CASES = [
     # replaced, by what, problems
-    ("seeds: [0, 1]", "sedes: [0, 1]", ["8: benchmarks.main: unknown key 'sedes', did you mean 'seeds'? known: dataset, "]),
+    ("seeds: [0, 1]", "sedes: [0, 1]", ["8: benchmarks.main: unknown key 'sedes', did you mean 'seeds'? known: baseline, class_names, "]),
+    ("seeds: [0, 1]", "baseline: lipsum", ["8: benchmarks.main: unknown trained method of this benchmark 'lipsum'"]),
+    ("seeds: [0, 1]", "baseline: zero_shot", ["8: benchmarks.main: unknown trained method of this benchmark 'zero_shot'"]),
     ("benchmarks:\n", "benchmark: {}\nbenchmarks:\n", ["3: unknown key 'benchmark', did you mean 'benchmarks'? known: "]),
     ("num_steps: 10", "num_stpes: 10", ["9: benchmarks.main.recipe: unknown key 'num_stpes', did you mean 'num_steps'?"]),
     ("num_steps: 10", "num_steps: -5", ["9: benchmarks.main.recipe.num_steps: must be at least 1, got -5"]),
@@ -42,9 +44,24 @@ CASES = [
     ("models: [vit]", "models: [vti]", ["6: benchmarks.main.models: unknown model 'vti', did you mean 'vit'? known: vit"]),
     ("models: [vit]", "models: [vit, vit]", ["6: benchmarks.main.models[1]: 'vit' is listed twice"]),
     ("sources: [real]", "sources: [reel]", ["7: benchmarks.main.sources: unknown domain of dataset 'tiny': 'reel', did you mean 'real'? known: painting, real, sketch"]),
-    ("sources: [real]", "sources: real", ["7: benchmarks.main.sources: must be 'all' or a list of domain names, got \"real\""]),
+    ("sources: [real]", "sources: real", ["7: benchmarks.main.sources: must be 'all', 'all but target' or a list of domain names (domains trained on together are a list in it), got \"real\""]),
     ("sources: [real]", "sources: [real]\n    targets: [sketch]", ["7: benchmarks.main.sources[0]: source 'real' is missing from the targets"]),
     ("sources: [real]", "sources: [real]\n    targets: [real, skecth]", ["8: benchmarks.main.targets: unknown domain of dataset 'tiny': 'skecth', did you mean 'sketch'?"]),
+    ("sources: [real]", "sources: all but targets", ["7: benchmarks.main.sources: must be 'all', 'all but target' or a list of domain names (domains trained on together are a list in it), got \"all but targets\", did you mean 'all but target'?"]),
+    ("sources: [real]", "sources: all_but_target", ["7: benchmarks.main.sources: must be 'all', 'all but target' or a list of domain names (domains trained on together are a list in it), got \"all_but_target\", did you mean 'all but target'?"]),
+    ("sources: [real]", "sources: [[]]", ["7: benchmarks.main.sources: must be 'all', 'all but target' or a list"]),
+    ("sources: [real]", "sources: [[real, 3]]", ["7: benchmarks.main.sources: must be 'all', 'all but target' or a list"]),
+    ("sources: [real]", "sources: [real, [sketch, reel]]", ["7: benchmarks.main.sources[1]: unknown domain of dataset 'tiny': 'reel', did you mean 'real'?"]),
+    ("sources: [real]", "sources: [[real, sketch], [sketch, real]]", ["7: benchmarks.main.sources[1]: 'real + sketch' is listed twice"]),
+    ("sources: [real]", "sources: [[real, real]]", ["7: benchmarks.main.sources[0][1]: 'real' is listed twice"]),
+    ("sources: [real]", "sources: [real, real]", ["7: benchmarks.main.sources[1]: 'real' is listed twice"]),
+    ("sources: [real]", "sources: all but target\n    targets: [real]", ["7: benchmarks.main.sources: leaves no source: 'real' is the only target"]),
+    ("dataset: tiny", "dataset: parts\n    targets: [real, pool]", ["6: benchmarks.main.targets[1]: domain 'pool' has no test split to be evaluated on; those that have one: real, painting, shift, quick; `protocol: domainbed` splits domains itself"]),
+    ("seeds: [0, 1]", "class_names: as_spaces", ["8: benchmarks.main.class_names: must be 'as_published' or 'spaces', got \"as_spaces\""]),
+    ("seeds: [0, 1]", "protocol: domainbad", ["8: benchmarks.main.protocol: must be 'domainbed', got \"domainbad\", did you mean 'domainbed'?"]),
+    ("seeds: [0, 1]", "protocol: domainbed", ["7: benchmarks.main.sources: contradicts protocol 'domainbed', where it is all but target; remove one of the two"]),
+    ("sources: [real]", "protocol: domainbed\n    val_fraction: 0.1\n    split_seed: 0\n    selection: last", ["8: benchmarks.main.val_fraction: contradicts protocol 'domainbed', where it is 0.2; remove one of the two", "9: benchmarks.main.split_seed: contradicts protocol 'domainbed', where it is the seed of each trial", "10: benchmarks.main.selection: contradicts protocol 'domainbed', where it is reference_val"]),
+    ("    sources: [real]\n", "    targets: [real]\n    protocol: domainbed\n", ["8: benchmarks.main.protocol: leaves no source: 'real' is the only target"]),
     ("lipsum_ft: {", "lipsumft: {", ["13: benchmarks.main.methods: unknown method 'lipsumft', did you mean 'lipsum_ft'? known: ", "15: benchmarks.main.post_hoc.wise_ft.of: unknown method of this benchmark 'lipsum_ft', did you mean 'lipsumft'?"]),
     ("ft: {}\n", "ft: {method: fft}\n", ["12: benchmarks.main.methods.ft: unknown method 'fft', did you mean 'ft'?"]),
     ("strength: [0.5, 2.0]", "strenght: 1.0", ["13: benchmarks.main.methods.lipsum_ft: unknown setting 'strenght', did you mean 'strength'? known: "]),
@@ -68,7 +85,8 @@ CASES = [
     ("wise_ft: {of:", "wise_ft: {recipe: {lr: 1.0}, of:", ["15: benchmarks.main.post_hoc.wise_ft.recipe: a post-hoc method does not train, it has no recipe"]),
     ("models:\n", "run: [man]\nmodels:\n", ["1: run: unknown benchmark 'man', did you mean 'main'? known: main"]),
     ("models:\n", "plugins: [nowhere]\nmodels:\n", ["1: plugins[0]: plugin folder "]),
-    ("models:\n", "data: s3://bucket/data\nmodels:\n", ["1: data: must be a folder of this machine, got 's3://bucket/data'"]),
+    ("models:\n", "results: s3://bucket/r\nmodels:\n", ["1: results: must be a folder of this machine, got 's3://bucket/r'"]),
+    ("models:\n", "data: s3:///data\nmodels:\n", ["1: data: must be a folder, or the beginning of URLs as s3://bucket/prepared, got 's3:///data'"]),
     ("models:\n", "resources: {slots: 0}\nmodels:\n", ["1: resources.slots: must be at least 1, got 0"]),
     ("name: vit,", "name: vat,", ["2: models.vit.name: must be 'vit', the name of the config file, got 'vat'"]),
     ("name: vit,", "", ["2: models.vit: key 'name' is missing"]),
@@ -107,6 +125,42 @@ class TestProblems:
         text = "defaults: {sources: [reel]}\n" + two.replace("    sources: [real]\n", "")
         [line] = problems(text)
         assert line.startswith("benchmarks.yaml:1: defaults.sources: unknown domain of dataset 'tiny': 'reel'")
+
+    def test_sources_without_training_images_are_named_with_those_that_have_some(self):
+        parts = changed("dataset: tiny", "dataset: parts")
+        has = "source 'shift' has no train split; those that have one: real, painting, pool, quick"
+        for given, where in (("[shift]", "sources[0]"), ("all", "sources"), ("[[real, shift]]", "sources[0]")):
+            assert problems(changed("sources: [real]", f"sources: {given}", parts)) == [
+                f"benchmarks.yaml:7: benchmarks.main.{where}: {has}"
+            ]
+        assert problems(changed("sources: [real]", "sources: all but target", parts)) == [
+            f"benchmarks.yaml:7: benchmarks.main.sources: {has}"
+        ]
+
+    def test_a_protocol_gives_way_to_nothing_beside_it_and_rules_over_the_defaults(self):
+        text = changed("    sources: [real]\n", "")
+        assert load_manifest(write("defaults: {protocol: domainbed}\n" + text)).benchmarks["main"].leave_one_out
+        below = changed("    seeds:", "    protocol: domainbed\n    seeds:", text)
+        rules = load_manifest(write("defaults: {val_fraction: 0.1, sources: [real]}\n" + below)).benchmarks["main"]
+        assert (rules.val_fraction, rules.leave_one_out) == (0.2, True)
+        [line] = problems("defaults: {protocol: domainbed, val_fraction: 0.1}\n" + text)
+        assert line.startswith(
+            "benchmarks.yaml:1: defaults.val_fraction: contradicts protocol 'domainbed', where it is 0.2"
+        )
+        [line] = problems("defaults: {protocol: domainbed}\n" + changed("seeds: [0, 1]", "val_fraction: 0.3", text))
+        assert line.startswith("benchmarks.yaml:8: benchmarks.main.val_fraction: contradicts protocol 'domainbed'")
+        same = "defaults: {protocol: domainbed, val_fraction: 0.2, selection: reference_val, sources: all but target}\n"
+        assert load_manifest(write(same + text)).benchmarks["main"].pooled
+
+    def test_a_protocol_that_splits_by_seed_joins_trials_of_one_seed(self):
+        text = "plugins: [plugins]\n" + changed("    sources: [real]\n", "    protocol: domainbed\n")
+        wise = "wise_ft: {of: [ft, lipsum_ft], alphas: [0.5]}"
+        [line] = problems(changed(wise, "soup: {of: [lipsum_ft, ft]}", text))
+        assert line.startswith(
+            "benchmarks.yaml:16: benchmarks.main.post_hoc.soup.of[1]: 'soup' combines the trials of one seed"
+        )
+        assert line.endswith("'ft' has one trial a seed; give 'ft' a grid")
+        assert load_manifest(write(changed(wise, "soup: {of: [lipsum_ft]}", text))).benchmarks["main"].splits_by_seed
 
     def test_a_broken_plugin_is_named(self, folder):
         (folder / "plugins" / "broken.py").write_text("import nothing_like_this\n")

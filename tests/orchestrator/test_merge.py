@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from orchestrator.aggregate import aggregate
 from orchestrator.bad_input import BadInputError
+from orchestrator.cli import app
 from orchestrator.merge import MergeConflictError, merge
 from orchestrator.records import Results, load_plans, load_records, read_record, write_record
 from tests.orchestrator.record_factory import Folder, demo
@@ -118,3 +120,21 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match=r"record\.json: .*mend or remove it first"):
         merge([a, b], tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_the_command_makes_the_leaderboard_and_tells_conflicts_by_exit_code_1(tmp_path: Path) -> None:
+    whole, a, b = halves(tmp_path)
+    done = CliRunner().invoke(app, ["merge", str(a), str(b), "-o", str(tmp_path / "c")])
+    assert done.exit_code == 0, done.output
+    assert f"{len(whole.records)} trials of 2 folders" in done.output
+    assert (tmp_path / "c" / "leaderboard.html").is_file()
+    [id] = [path.name for path in (b / "trials").iterdir() if path.name.startswith("zero_shot")]
+    record = read_record(Results(b).record(id))
+    write_record(Results(b), record.model_copy(update={"evaluations": record.evaluations[1:]}))
+    conflict = CliRunner().invoke(app, ["merge", str(a), str(b), "-o", str(tmp_path / "d")])
+    assert conflict.exit_code == 1
+    assert "only one of them was evaluated on real/test" in conflict.stderr
+    assert "nothing was written" in conflict.stderr
+    assert not (tmp_path / "d").exists()
+    full = CliRunner().invoke(app, ["merge", str(a), str(b), "-o", str(tmp_path / "c")])
+    assert (full.exit_code, "never overwritten" in full.stderr) == (2, True)

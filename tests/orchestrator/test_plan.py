@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from datasets.shards import write_prepared
+from orchestrator.estimate import Estimate, estimate
 from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.plan import Estimate, estimate, image_counts, make_plans, statuses, unprepared
+from orchestrator.plan import image_counts, make_plans, statuses, unprepared
 from orchestrator.records import ErrorInfo, Evaluation, Results, TrialRecord, write_record
 from orchestrator.spec import (
     ADDED,
@@ -77,14 +78,17 @@ class TestIdentity:
         def changed(part: str, **values: Any) -> str:
             return trial_id(SPEC.model_copy(update={part: getattr(SPEC, part).model_copy(update=values)}))
 
-        assert {key for _, key in ADDED} == {"target_split", "class_names", "transfer", "freeze_head"}
+        assert {key for _, key in ADDED} == {
+            "target_split", "class_names", "transfer", "freeze_head", "balance_domains",
+        }  # fmt: skip
         for (part, key), before in ADDED.items():
             assert getattr(SPEC, part).model_dump(mode="json")[key] == before
             assert type(getattr(SPEC, part)).model_fields[key].default == (tuple(before) if before == [] else before)
         transfer = (TransferRef(name="other", identity="cd" * 32, domains=("other",)),)
         ids = {changed("data"), changed("data", target_split="in"), changed("data", class_names="spaces")}
         ids |= {changed("data", transfer=transfer), changed("recipe", freeze_head=True)}
-        assert len(ids) == 5
+        ids |= {changed("recipe", balance_domains=True)}
+        assert len(ids) == 6
         assert trial_id(SPEC) in ids
 
     def test_every_field_is_known_to_change_results(self):
@@ -99,6 +103,7 @@ class TestIdentity:
         assert set(Recipe.model_fields) == {
             "optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "warmup_fraction", "num_steps",
             "global_batch_size", "eval_every", "grad_clip", "label_smoothing", "crop_scale", "flip", "freeze_head",
+            "balance_domains",
         }  # fmt: skip
 
     @pytest.mark.parametrize("part", ["recipe", "data", "model"])
@@ -212,6 +217,17 @@ class TestTrials:
 
 
 @pytest.mark.usefixtures("folder")
+class TestBaseline:
+    def test_it_is_the_first_that_trains_unless_given(self):
+        first = plan_of(BASE)
+        assert first.baseline == next(t.label for t in first.trials if t.kind == "trained")
+        last = [t.label for t in first.trials if t.kind == "trained"][-1]
+        given = plan_of(changed("seeds: [0, 1]", f"seeds: [0, 1]\n    baseline: {last}"))
+        assert given.baseline == last
+        assert [t.id for t in given.trials] == [t.id for t in first.trials]
+
+
+@pytest.mark.usefixtures("folder")
 class TestIds:
     @pytest.mark.parametrize(
         "text",
@@ -315,6 +331,15 @@ class TestMachine:
         write_prepared(TinyDataset(), folder / "data" / "tiny", None)
         (folder / "data" / "tiny" / "dataset.json").write_text("{}")
         with pytest.raises(ManifestError, match=r"dataset\.json"):
+            make_plans(load_manifest(write(BASE)), None)
+
+    def test_another_revision_in_its_place_is_a_problem(self, folder):
+        older = TinyDataset()
+        older.info = replace(TinyDataset.info, revision="0")
+        write_prepared(older, folder / "data" / "tiny", None)
+        with pytest.raises(
+            ManifestError, match=r"holds revision '0' of dataset 'tiny', expected revision '1' of 'tiny'"
+        ):
             make_plans(load_manifest(write(BASE)), None)
 
     def test_data_prepared_without_a_domain_is_a_problem(self, folder, monkeypatch):

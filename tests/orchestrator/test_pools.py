@@ -10,13 +10,14 @@ import torch
 
 from datasets.shards import Prepared, write_prepared
 from methods import load
-from orchestrator.bench import Bench, TrialError
+from orchestrator.bench import Bench
 from orchestrator.identity import pool_identity
 from orchestrator.manifest import load_manifest
 from orchestrator.plan import make_plans
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial, trial_id
 from orchestrator.trial import run_trial
+from orchestrator.warm import TrialError
 from tests.datasets.fakes import Fake
 from tests.orchestrator.manifest_fixtures import changed, folder, problems, write
 from tests.orchestrator.trials import planned

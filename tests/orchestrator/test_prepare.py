@@ -1,27 +1,36 @@
-"""`prepare`: what it shows, that it verifies a second time, and its errors."""
+"""`prepare`: what it shows, that it verifies a second time, its sources and targets, and its errors."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 
+import fsspec
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import datasets
-import orchestrator.prepare as module
+import datasets.sources
+import datasets.storage
+import orchestrator.prepare_display as module
 from datasets import DatasetError
-from datasets.shards import open_prepared
-from orchestrator.prepare import prepare
-from tests.datasets.fakes import COUNTS, Fake
+from datasets.base import Entry, Published, PublishedFile
+from datasets.shards import Done, open_prepared
+from orchestrator.cli import app
+from orchestrator.prepare import Options, prepare
+from orchestrator.prepare_display import Display, Transfers
+from tests.datasets.fakes import COUNTS, Fake, picture
 
 TOTAL = sum(sum(splits.values()) for splits in COUNTS.values())
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture
 def fake(monkeypatch) -> Fake:
     dataset = Fake()
     monkeypatch.setattr(datasets, "load", lambda name: dataset)
+    monkeypatch.setattr(datasets, "folder_name", lambda name: "fake")
     return dataset
 
 
@@ -39,10 +48,39 @@ def test_it_says_what_it_did_and_the_second_time_verifies(tmp_path, fake):
     prepared = prepare("fake", None, tmp_path / "fake", None, first)
     assert prepared == open_prepared(tmp_path / "fake")
     assert text(first).startswith(f"fake prepared: {TOTAL} images in 4 shards, ")
-    assert text(first).count("\n") == 1, "no bar where there is no terminal"
+    attestation = (
+        f"fake 1: 2 domains, 3 classes, 12 train and 7 test images in 4 shards, sha256:{prepared.identity[:16]}"
+    )
+    assert text(first).splitlines()[1:] == [attestation], "no bar where there is no terminal"
     assert prepare("fake", None, tmp_path / "fake", None, second) == prepared
     assert text(second).startswith(f"fake is prepared already; verified {TOTAL} images in 4 shards")
-    assert fake.made == ["ink/train", "ink/test", "oil/train", "oil/test"], "made once"
+    assert len(fake.made) == TOTAL, "made once"
+
+
+def test_what_is_missing_is_said(tmp_path, fake):
+    class Odd(Fake):
+        def entry(self, domain: str, split: str, index: int) -> Entry:
+            entry = super().entry(domain, split, index)
+            return Entry(entry.key, 0, entry.path) if (domain, split) == ("oil", "train") else entry
+
+        def read(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
+            if entry.path == "ink/test/1":
+                return b"no image", "jpg"
+            return (picture(0, form="TGA"), "tga") if entry.path == "ink/train/2" else super().read(entry)
+
+    fake.__class__ = Odd
+    console = shown()
+    prepare("fake", None, tmp_path / "fake", None, console, Options(bad_images="list"))
+    assert text(console).splitlines()[1:-1] == [
+        f"ink/test: 1 bad images are left out, listed in {tmp_path}/fake/bad_images.jsonl",
+        "ink/train: 1 images are stored as PNG, with the pixels that PIL gives",
+        "ink/test: no image of square (class 1)",
+        "oil/train: no image of square (class 1), star (class 2)",
+    ]
+    fake.info = Fake(groups={"oil": ((0, 1),)}).info
+    console = shown()
+    prepare("fake", None, tmp_path / "grouped", None, console, Options(bad_images="list"))
+    assert "oil/train: no image" not in text(console), "the domain has no such classes"
 
 
 def test_without_a_terminal_it_shows_lines_with_speed_and_time_left(tmp_path, fake, monkeypatch):
@@ -50,9 +88,10 @@ def test_without_a_terminal_it_shows_lines_with_speed_and_time_left(tmp_path, fa
     console = shown()
     prepare("fake", None, tmp_path / "fake", None, console)
     lines = text(console).splitlines()
-    assert len(lines) == TOTAL + 1
-    assert lines[7].startswith("prepare fake ink/test: 8 images, ") and lines[7].endswith(" s left")
-    assert lines[-2].startswith(f"prepare fake oil/test: {TOTAL} images, ") and lines[-2].endswith(" 0 s left")
+    assert len(lines) == TOTAL + 2
+    assert lines[7].startswith(f"prepare fake ink/test: 8 of {TOTAL} images, ") and lines[7].endswith(" s left")
+    assert lines[TOTAL - 1].startswith(f"prepare fake oil/test: {TOTAL} of {TOTAL} images, ")
+    assert lines[TOTAL - 1].endswith(" 0 s left")
 
 
 def test_on_a_terminal_it_shows_a_bar(tmp_path, fake):
@@ -62,46 +101,182 @@ def test_on_a_terminal_it_shows_a_bar(tmp_path, fake):
 
 
 def test_quiet_shows_nothing(tmp_path, fake, capfd):
-    prepare("fake", None, tmp_path / "fake", None, Console(quiet=True))
+    prepare("fake", None, tmp_path / "fake", None, QUIET)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_resumed_run_does_not_count_old_images_as_speed(tmp_path, fake, monkeypatch):
+def test_a_resumed_run_does_not_count_old_images_as_speed(monkeypatch):
     clock = iter(range(10_000))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.0)
     console = shown()
-    display = module._Display(fake.info, console)
-    display.update("ink/train", 7)
-    display.update("ink/test", 1)
-    first, second = text(console).splitlines()
-    assert first.startswith("prepare fake ink/train: 7 images, 0 images/s")
-    assert second.startswith("prepare fake ink/test: 8 images, 0 images/s,"), "1 image in several seconds"
+    display = Display("prepare fake", console)
+    display.update(Done("ink/train", 700, 1000, 700))
+    display.update(Done("ink/test", 702, 1000, 700))
+    assert text(console).splitlines() == [
+        "prepare fake ink/train: 700 of 1,000 images, 0 images/s",
+        "prepare fake ink/test: 702 of 1,000 images, 1 images/s, 298 s left",
+    ]
+
+
+def test_transfers_show_lines_too(monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.0)
+    console = shown()
+    with Transfers("download fake", console) as transfers:
+        transfers.update("a.zip", 2**20, 2**22)
+        transfers.update("b.zip", 2**19, None)
+    assert text(console).splitlines() == ["download fake a.zip: 1.0 of 4.0 MiB", "download fake b.zip: 0.5 MiB"]
 
 
 def test_other_options_into_the_same_folder_are_refused(tmp_path, fake):
-    prepare("fake", None, tmp_path / "fake", None, Console(quiet=True))
+    prepare("fake", None, tmp_path / "fake", None, QUIET)
     with pytest.raises(
         DatasetError, match=r"another short_side \(None, asked for 8\); delete that folder or give another one"
     ):
-        prepare("fake", None, tmp_path / "fake", 8, Console(quiet=True))
+        prepare("fake", None, tmp_path / "fake", 8, QUIET)
 
 
 def test_damage_is_found_the_second_time(tmp_path, fake):
-    prepare("fake", None, tmp_path / "fake", None, Console(quiet=True))
+    prepare("fake", None, tmp_path / "fake", None, QUIET)
     path = tmp_path / "fake/oil/test-000000.tar"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + b"x")
     with pytest.raises(DatasetError, match=r"oil/test-000000\.tar: sha256 is"):
-        prepare("fake", None, tmp_path / "fake", None, Console(quiet=True))
+        prepare("fake", None, tmp_path / "fake", None, QUIET)
 
 
 def test_sources_are_checked(tmp_path):
     with pytest.raises(DatasetError, match="dataset demo is made from nothing; leave out the source"):
-        prepare("demo", tmp_path, tmp_path / "demo", None, Console(quiet=True))
+        prepare("demo", tmp_path, tmp_path / "demo", None, QUIET)
     with pytest.raises(FileNotFoundError, match="dataset pacs needs its published files: give --from"):
-        prepare("pacs", None, tmp_path / "pacs", None, Console(quiet=True))
+        prepare("pacs", None, tmp_path / "pacs", None, QUIET)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        prepare("pacs", Path("nowhere"), tmp_path / "pacs", None, Console(quiet=True))
+        prepare("pacs", Path("nowhere"), tmp_path / "pacs", None, QUIET)
     with pytest.raises(DatasetError, match="unknown dataset 'pasc', did you mean 'pacs'"):
-        prepare("pasc", None, tmp_path / "pasc", None, Console(quiet=True))
+        prepare("pasc", None, tmp_path / "pasc", None, QUIET)
+
+
+class Archived(Fake):
+    """Needs one published file."""
+
+    files = (PublishedFile(name="ink/list.txt", urls=("https://example.org/list.txt",), domains=("ink",)),)
+
+
+@pytest.mark.parametrize(("source", "base"), [("https://example.org/x", "https://example.org/x"), ("published", None)])
+def test_files_are_downloaded_beside_the_target_and_only_once(tmp_path, fake, monkeypatch, source, base):
+    calls = []
+
+    def download(files, base_url, to, domains, progress, *, homepage):
+        calls.append((files, base_url, to, domains, homepage))
+        to.mkdir(parents=True)
+        return []
+
+    monkeypatch.setattr(datasets.sources, "download", download)
+    fake.__class__ = Archived
+    prepare("fake", source, tmp_path / "fake", None, QUIET)
+    prepare("fake", source, tmp_path / "fake", None, QUIET)
+    assert calls == [(Archived.files, base, tmp_path / "downloads/fake", ("ink", "oil"), "tests")]
+    own = Options(downloads=tmp_path / "own", domains=["oil"])
+    prepare("fake", source, tmp_path / "other", None, QUIET, own)
+    assert calls[1][2:4] == (tmp_path / "own", ("oil",))
+
+
+def test_an_archive_behind_a_url_needs_no_list_of_files(tmp_path, fake, monkeypatch):
+    asked = []
+
+    def download(files, base_url, to, *rest, **more):
+        asked.append((files[0].name, base_url))
+        to.mkdir(parents=True)
+        (to / "sub").mkdir()
+        return [to / "sub"]
+
+    monkeypatch.setattr(datasets.sources, "download", download)
+    prepare("fake", "https://example.org/data/all.tar.gz", tmp_path / "fake", None, QUIET)
+    assert asked == [("all.tar.gz", "https://example.org/data")]
+    with pytest.raises(DatasetError, match="dataset fake has no list of files to download"):
+        prepare("fake", "https://example.org/data", tmp_path / "other", None, QUIET)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def bucket():
+    storage = fsspec.filesystem("memory")
+    yield storage
+    if storage.exists("/bucket"):
+        storage.rm("/bucket", recursive=True)
+
+
+def test_a_uri_is_uploaded_to_dataset_json_last_and_then_verified(tmp_path, fake, cache, bucket, monkeypatch):
+    local = prepare("fake", None, tmp_path / "fake", None, QUIET)
+    sent: list[str] = []
+    put_file = type(bucket).put_file
+
+    def put(self, here: str, there: str, **options: object) -> None:
+        if len(sent) == 2 and not broken:
+            broken.append(1)
+            raise ConnectionError("the line is dead")
+        sent.append(there)
+        put_file(self, here, there, **options)
+
+    broken: list[int] = []
+    monkeypatch.setattr(type(bucket), "put_file", put)
+    with pytest.raises(DatasetError, match="ConnectionError: the line is dead; check address, credentials and network"):
+        prepare("fake", None, "memory://bucket/fake", None, QUIET)
+    fake.made.clear()
+    prepared = prepare("fake", None, "memory://bucket/fake", None, QUIET)
+    assert fake.made == [], "the scratch folder was kept"
+    assert len(sent) == len(set(sent)) == 5 and sent[-1].endswith("/dataset.json")
+    assert prepared.identity == local.identity and prepared.root == "memory://bucket/fake"
+    assert not list(cache.rglob("*.tar")), "the scratch folder is gone"
+    for shard in prepared.shards:
+        assert bucket.cat(f"/bucket/fake/{shard.name}") == (tmp_path / "fake" / shard.name).read_bytes()
+    console = shown()
+    assert prepare("fake", None, "memory://bucket/fake", None, console).identity == local.identity
+    assert "fake is prepared already; verified" in text(console) and fake.made == [] and len(sent) == 5
+    with pytest.raises(DatasetError, match="another short_side"):
+        prepare("fake", None, "memory://bucket/fake", 8, QUIET)
+    monkeypatch.setattr(datasets.storage, "FIRST_WAIT", 0.01)
+    bucket.pipe("/bucket/fake/ink/test-000000.tar", b"x" * 20480)
+    with pytest.raises(DatasetError, match=r"memory://bucket/fake/ink/test-000000\.tar: its sha256 is"):
+        prepare("fake", None, "memory://bucket/fake", None, QUIET)
+
+
+def test_an_upload_that_loses_bytes_is_an_error(fake, cache, bucket, monkeypatch):
+    monkeypatch.setattr(type(bucket), "put_file", lambda self, here, there, **options: self.pipe(there, b"short"))
+    with pytest.raises(DatasetError, match=r"fake/ink/train-000000\.tar: has 5 bytes after the upload, expected"):
+        prepare("fake", None, "memory://bucket/fake", None, QUIET)
+    assert not bucket.exists("/bucket/fake/dataset.json")
+
+
+def test_a_file_uri_is_a_folder_and_what_cannot_be_written_is_refused(tmp_path, fake):
+    assert prepare("fake", None, f"file://{tmp_path}/fake", None, QUIET) == open_prepared(tmp_path / "fake")
+    with pytest.raises(DatasetError, match="nothing can be written over https"):
+        prepare("fake", None, "https://example.org/fake", None, QUIET)
+    with pytest.raises(DatasetError, match="ftpx:// is no storage that fsspec knows"):
+        prepare("fake", None, "ftpx://example.org/fake", None, QUIET)
+
+
+def test_the_command_names_every_problem_on_a_line_of_its_own(tmp_path, fake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["prepare", "fake", *arguments])
+        return result.exit_code, result.stdout, result.stderr
+
+    fake.info = Fake(counts=COUNTS | {"oil": {"train": 50, "test": 30}}).info
+    code, _, errors = call()
+    assert code == 2 and errors.splitlines()[1:3] == [
+        "oil/train: expected 50 images, found 5",
+        "oil/test: expected 30 images, found 3",
+    ]
+    assert call("--domains", "ink,,oil")[0] == 2
+    code, out, _ = call("--domains", "ink", "--workers", "1", "--short-side", "16")
+    assert (
+        code == 0 and "fake 1: 1 domain, 3 classes, 7 train and 4 test images in 2 shards, reduced to 16 pixels" in out
+    )
+    assert open_prepared(tmp_path / "data/fake").domains == ("ink",)

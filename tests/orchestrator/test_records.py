@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.records import ErrorInfo, Results, TrialRecord, load_records, read_record, write_atomic, write_record
-from orchestrator.spec import DataRef, ModelRef, TrialSpec, trial_id
+from orchestrator.spec import BenchmarkPlan, DataRef, ModelRef, TrialSpec, trial_id
 
 SPEC = TrialSpec(
     method="ft",
@@ -79,3 +79,14 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_older_versions_are_still_read() -> None:
+    """One file of each version as it was written then; never touch them, add one when the schema changes."""
+    old = Path(__file__).with_name("old_versions")
+    record = TrialRecord.model_validate_json((old / "record-1.json").read_bytes())
+    assert (record.schema_version, record.status, len(record.evaluations)) == (1, "completed", 18)
+    assert (record.images_encoded, record.warnings) == (0, ())  # came later
+    plan = BenchmarkPlan.model_validate_json((old / "plan-1.json").read_bytes())
+    assert record.id in {trial.id for trial in plan.trials}
+    assert plan.classnames == ()

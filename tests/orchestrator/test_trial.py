@@ -15,7 +15,8 @@ from datasets.shards import Prepared
 from orchestrator.bench import Bench
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.trial import TrialError, error_info, failed_record, run_trial
+from orchestrator.trial import error_info, failed_record, run_trial
+from orchestrator.warm import TrialError
 from tests.conftest import ROOT
 from tests.orchestrator.trials import planned
 from training.checkpoint import load_tensors
@@ -188,3 +189,19 @@ def test_a_failed_record_holds_the_reason(blobs: Prepared, tiny_config: Path) ->
     assert (record.error.type, record.error.message) == ("RuntimeError", "the disk is on fire")
     assert "test_a_failed_record_holds_the_reason" in record.error.traceback
     assert json.loads(record.model_dump_json())["status"] == "failed"
+
+
+def test_a_cache_of_pixels_changes_no_number_and_one_too_small_is_noted(
+    blobs: Prepared, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "node"))
+    trial = planned(blobs, tiny_config, "ft")
+    plain = run(trial, tmp_path / "plain")
+    small = run(trial, tmp_path / "small", cache_gib=1e-6)
+    assert not list((tmp_path / "node").rglob("*.pixels"))
+    cached = [run(trial, tmp_path / name, cache_gib=1.0) for name in ("cold", "warm")]
+    assert list((tmp_path / "node").rglob("*.pixels"))
+    assert [numbers(record) for record in (small, *cached)] == [numbers(plain)] * 3
+    assert [record.notes for record in (plain, *cached)] == [()] * 3
+    assert small.notes
+    assert all(line.startswith("pixel cache off for ") and "--cache-gib allows" in line for line in small.notes)

@@ -90,7 +90,7 @@ def test_random_weights_are_those_of_their_seed(tiny_config: Path) -> None:
 
 
 def test_a_missing_file_is_named_with_what_to_do(tiny_config: Path) -> None:
-    with pytest.raises(ModelError, match=r"/nowhere/weights\.safetensors.*HF_HOME"):
+    with pytest.raises(ModelError, match=r"/nowhere/weights\.safetensors.*give `pretrained:` a weights file"):
         load_clip("tiny_clip", "/nowhere/weights.safetensors", tiny_config)
 
 

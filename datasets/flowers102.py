@@ -1,0 +1,79 @@
+"""`flowers102`: 102 flowers of the United Kingdom; the official split, as in CLIP: 1,020 train and 1,020 val, 6,149 test.
+
+Published: 102flowers.tgz (jpg/image_00001.jpg), imagelabels.mat (labels from 1 by image) and setid.mat (trnid, valid and
+tstid: numbers of images). `train` here is train and val. Revision `coop` has CoOp's own split (2,463 test images).
+"""
+
+from __future__ import annotations
+
+from datasets import DatasetError
+from datasets.base import Dataset, Published, PublishedFile
+from datasets.downstream import CoopSplit, Downstream, Facts, Listing, coop_list, mat_variable
+
+_AT = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
+TOPS = ("", "flowers-102/", "oxford_flowers/")
+SETS = {"train": ("trnid", "valid"), "test": ("tstid",)}
+# Facts: URLs and md5 of torchvision 0.29 datasets/flowers102.py, bytes of tensorflow/datasets@24211da url_checksums.
+FILES = (
+    PublishedFile(
+        name="102flowers.tgz",
+        urls=(f"{_AT}102flowers.tgz",),
+        bytes=344_862_509,
+        checksum="md5:52808999861908f626f3c1f4e79d11fa",
+        unpacked=("jpg",),
+    ),
+    PublishedFile(
+        name="imagelabels.mat",
+        urls=(f"{_AT}imagelabels.mat",),
+        bytes=502,
+        checksum="md5:e0620be6f572b9609742df49c70aed4d",
+    ),
+    PublishedFile(
+        name="setid.mat", urls=(f"{_AT}setid.mat",), bytes=14_989, checksum="md5:a5357ecc9cb78c4bef273ce3793fc85c"
+    ),
+)
+COOP_LIST = coop_list("split_zhou_OxfordFlowers.json", "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT")
+FACTS = Facts(
+    title="Oxford Flowers-102",
+    source="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+    license="none stated; images are from the web, for research",
+    citation="Nilsback and Zisserman: Automated Flower Classification over a Large Number of Classes, ICVGIP 2008",
+)
+
+
+class Flowers102(Downstream):
+    """The official split, whose test set is the largest of its three."""
+
+    def listed(self, split: str, files: Published) -> Listing:
+        """As `Downstream.listed`."""
+        top = self.top(files, "setid.mat")
+        labels = mat_variable(files, self.top(files, "imagelabels.mat") + "imagelabels.mat", "labels")
+        images = []
+        for variable in SETS[split]:
+            for number in map(int, mat_variable(files, f"{top}setid.mat", variable)):
+                if not 1 <= number <= len(labels) or not 1 <= labels[number - 1] <= len(self.labels):
+                    place = f"{files.where(top + 'setid.mat')}: {variable}"
+                    raise DatasetError(f"{place} names image {number}, which has no label from 1 to {len(self.labels)}")
+                images.append((f"image_{number:05d}.jpg", int(labels[number - 1]) - 1))
+        return f"{top}jpg/", images
+
+
+class CoopFlowers102(CoopSplit):
+    """CoOp's split, over all images."""
+
+    list_name = COOP_LIST.name
+    list_tops = TOPS
+
+
+DATASET: Dataset = Flowers102("flowers102", {"train": 2_040, "test": 6_149}, TOPS, FILES, facts=FACTS)
+REVISIONS: dict[str, Dataset] = {
+    "official": DATASET,
+    "coop": CoopFlowers102(
+        "flowers102",
+        {"train": 5_726, "test": 2_463},  # generally known (CoOp, arXiv:2109.01134, appendix); the list was not at hand
+        tuple(f"{top}jpg/" for top in TOPS),
+        (*FILES, COOP_LIST),
+        revision="coop",
+        facts=FACTS,
+    ),
+}

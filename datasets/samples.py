@@ -1,0 +1,135 @@
+"""The images of a prepared dataset, wherever it lies: where each is to be read, and which are held out for validation."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import shard_cache
+from datasets.prepared import Prepared, ShardInfo
+from datasets.shard_cache import RemoteShard
+from datasets.tar_index import IndexedSample, index_open_shard, index_shard
+
+_log = logging.getLogger(__name__)
+
+Fetched = Callable[[int, int], None]
+"""Called with the number of shards that are here and of those that are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Where one image lies. `key` is '<domain>/<key in the shard>'; `path` may be in the node's cache, then `remote` is set."""
+
+    key: str
+    label: int
+    path: Path
+    offset: int
+    size: int
+    caption: str | None = None
+    remote: RemoteShard | None = field(default=None, compare=False, repr=False)
+    """the shard of a dataset that lies elsewhere: it is fetched if it is not (or no longer) at `path`"""
+
+    def read(self) -> bytes:
+        """The encoded image. Raises OSError naming the shard if it has become shorter than its index says."""
+        descriptor = os.open(self.path, os.O_RDONLY) if self.remote is None else self.remote.open()
+        try:
+            data = os.pread(descriptor, self.size, self.offset)
+        finally:
+            os.close(descriptor)
+        if len(data) != self.size:
+            raise OSError(
+                f"{self.path}: {self.key} ends after {len(data)} of {self.size} bytes; prepare the dataset again"
+            )
+        return data
+
+
+def samples(prepared: Prepared, domain: str, split: str, fetched: Fetched | None = None) -> list[Sample]:
+    """All samples of a split ('train' or 'test') in the order of its shards. Raises ValueError if there are none.
+
+    Shards that lie elsewhere are fetched, several at a time, and stay for as long as the samples live if all fit the node's
+    cache; `fetched` hears how far that is.
+    """
+    shards = prepared.select(domain, split)
+    remotes = _remotes(prepared, shards)
+    if not shard_cache.hold(remotes):
+        _log.warning(
+            "%s/%s of %s: its %d shards (%.1f GiB) do not fit the limit of the cache in %s; they are fetched again and "
+            "again, which is slow: set %s to more GiB, or copy the dataset to a local disk",
+            *(domain, split, prepared.root, len(remotes), sum(shard.bytes for shard in shards) / 2**30),
+            *(remotes[0].path.parent, shard_cache.LIMIT_VARIABLE),
+        )
+    indexed = _fetched_indexes(remotes, fetched) if remotes else (index_shard(prepared.path(shard)) for shard in shards)
+    found = list[Sample]()
+    for place, (shard, entries) in enumerate(zip(shards, indexed, strict=True)):
+        remote = remotes[place] if remotes else None
+        path = remote.path if remote else prepared.path(shard)
+        _check_count(prepared, shard, entries)
+        found += [Sample(f"{domain}/{e.key}", e.label, path, e.offset, e.size, e.caption, remote) for e in entries]
+    if not found:
+        raise ValueError(f"dataset {prepared.name} has no {split} images of domain {domain!r}")
+    return found
+
+
+def _remotes(prepared: Prepared, shards: Iterable[ShardInfo]) -> list[RemoteShard]:
+    """How to get each shard; empty for a dataset that is read where it lies."""
+    return [remote for shard in shards if (remote := prepared.remote(shard))]
+
+
+def _fetched_indexes(remotes: Sequence[RemoteShard], fetched: Fetched | None) -> Iterator[list[IndexedSample]]:
+    for done, entries in enumerate(shard_cache.each(remotes, _index), start=1):
+        if fetched:
+            fetched(done, len(remotes))
+        yield entries
+
+
+def _index(remote: RemoteShard) -> list[IndexedSample]:
+    descriptor = remote.open()
+    try:
+        return index_open_shard(remote.url, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_count(prepared: Prepared, shard: ShardInfo, entries: Sequence[IndexedSample]) -> None:
+    if len(entries) != shard.count:
+        raise ValueError(
+            f"{prepared.root}/{shard.name} holds {len(entries)} samples, dataset.json says {shard.count}; "
+            "prepare the dataset again"
+        )
+
+
+def fetch_ahead(prepared: Prepared, places: Iterable[tuple[str, str]]) -> None:
+    """Begin to fetch (domain, split)s that will be needed, in the background and as far as they fit the node's cache.
+
+    Returns at once. What goes wrong is left to `samples`, which will meet it again. Nothing happens for a local dataset.
+    """
+
+    def run() -> None:
+        with contextlib.suppress(Exception):
+            remotes = _remotes(prepared, [shard for place in places for shard in prepared.select(*place)])
+            if shard_cache.hold(remotes):
+                for remote in remotes:
+                    shard_cache.fetch(remote)
+
+    if "://" in prepared.root:
+        threading.Thread(target=run, name="fetch-ahead", daemon=True).start()
+
+
+def hold_out(train: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Split training samples into (train, val), each in the original order.
+
+    The `fraction` with the smallest sha256 of (seed, key) is held out, at least one image: an image's side depends on its
+    key, not on its neighbours, so that adding images to a domain moves few others. Raises ValueError if nothing is left.
+    """
+    ranked = sorted(train, key=lambda sample: hashlib.sha256(f"{seed}:{sample.key}".encode()).digest())
+    held = {sample.key for sample in ranked[: max(1, round(fraction * len(train)))]}
+    rest = [sample for sample in train if sample.key not in held]
+    if not rest:
+        raise ValueError(f"holding out {fraction} of {len(train)} training images leaves none to train on")
+    return rest, [sample for sample in train if sample.key in held]

@@ -1,0 +1,49 @@
+"""Hand-made per-image outcomes beside hand-made records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.outcomes import write_predictions
+from orchestrator.records import Results
+from orchestrator.spec import PlannedTrial
+from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
+from training.evaluate import Outcomes
+
+
+def write_results(root: Path, rates: Mapping[str, float]) -> Results:
+    """Zero-shot, two trained methods of three seeds, and a soup of one of them; `rates`: label -> share that is right."""
+    folder, rng = Folder(), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    trials += [folder.trial(label, seed) for label in ("ft", "better") for seed in (0, 1, 2)]
+    ingredients = [t.id for t in trials if t.label == "ft"]
+    trials.append(folder.trial("soup", kind="post_hoc", of="ft", inputs=ingredients))
+    for trial in trials:
+        folder.done(trial, (50.0,) * 5)
+    results = Results(folder.write(root))
+    for trial in trials:
+        write_outcomes(results, trial, rates.get(trial.label, 0.6), rng)
+    return results
+
+
+def write_outcomes(
+    results: Results, trial: PlannedTrial, rate: float, rng: np.random.Generator, keys: str = "k"
+) -> None:
+    """Outcomes of ten classes on all domains; class 0 is always wrong for `ft`."""
+    outcomes = {}
+    for domain in DOMAINS:
+        labels = np.arange(NUM_IMAGES) % 10
+        right = rng.random(NUM_IMAGES) < rate
+        if trial.label == "ft":
+            right &= labels != 0
+        outcomes["", domain, "test"] = Outcomes(
+            keys=tuple(f"{domain}/{keys}{i}" for i in range(NUM_IMAGES)),
+            labels=labels,
+            predictions=np.where(right, labels, (labels + 1) % 10),
+            confidences=np.full(NUM_IMAGES, 0.9, np.float32),
+            nlls=np.full(NUM_IMAGES, 0.5, np.float32),
+        )
+    write_predictions(results.trial(trial.id) / "predictions.parquet", outcomes)

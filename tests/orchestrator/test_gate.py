@@ -1,0 +1,350 @@
+"""The zero-shot gate: what is compared, what a difference does, and that others wait only where there is something to await."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import datasets
+import orchestrator.run
+from datasets.shards import Prepared, open_prepared
+from orchestrator import gate
+from orchestrator.cli import app
+from orchestrator.records import Results, TrialRecord, load_records, read_record
+from orchestrator.searcher import Graph
+from orchestrator.spec import PlannedTrial, PublishedValue
+from orchestrator.sweep import SweepSummary, _Sweep
+from orchestrator.trial import run_trial
+from tests.orchestrator.small_benchmark import write_manifest
+from tests.orchestrator.trials import planned
+from training.runtime import Runtime
+
+DOMAINS = ("disc", "box", "ring")
+
+
+class LocalSweep:
+    """Stands in for the sweep: runs trials that are not done, in this process, in the order that the real one gives them."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def __call__(self, plans: Any, results: Results, options: Any, *, console: Any = None) -> SweepSummary:
+        trials = {t.id: t for plan in plans for t in plan.trials if not results.record(t.id).exists()}
+        ended = {t.id: None for plan in plans for t in plan.trials if t.id not in trials}
+        driver: Any = _Sweep(ended, results, None, Progress(), results.root, Quiet(), options.strict)  # type: ignore[arg-type]
+        driver._pool = Quiet()
+        driver._trials = trials
+        driver._graph = Graph([*trials.values()], ended, gate.waits([*trials.values()], options.strict))
+        count = 0
+        while (id := driver._graph.next()) is not None or driver._short:
+            if id is not None:
+                self.ran.append(run_trial(trials[id], results, Runtime(), attempt=1).spec.method)
+                driver.on_end(id, None, False)
+                count += 1
+            driver.on_tick()
+        return SweepSummary(len(ended), count, 0, 1.0)
+
+
+class Progress:
+    """Keeps what the sweep says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.board = Quiet()
+
+    def say(self, line: str, style: str = "") -> None:
+        self.said.append(line)
+
+    def end(self, *_: object) -> None: ...
+
+    def beat(self, *_: object) -> None: ...
+
+
+class Quiet:
+    """A pool, a board and signals with nothing to tell."""
+
+    broken: ClassVar[dict[int, str]] = {}
+    running = True
+
+    def check(self) -> None: ...
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch) -> LocalSweep:
+    local = LocalSweep()
+    monkeypatch.setattr(orchestrator.run, "run_sweep", local)
+    return local
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: Prepared) -> Callable[..., None]:
+    """Writes a table of published values for the tiny model on the tiny dataset; `accuracies` in percent."""
+    monkeypatch.setattr(gate, "FOLDER", tmp_path / "published")
+    monkeypatch.setattr(gate, "TEMPLATES", {"blobs": blobs.templates})
+
+    def write(accuracies: dict[str, float | str], **changes: str) -> None:
+        gate.published.cache_clear()
+        fixed = {
+            **{"method": "zero_shot", "dataset": "blobs", "backbone": "tiny_clip", "weights": "tag:x random:0"},
+            **{"templates": "blobs", "class_names": "as_published", "preprocessing": "lipsum", "num_images": "12"},
+            **{"source": "Nobody et al., Table 1", "note": ""},
+        }
+        gate.FOLDER.mkdir(exist_ok=True)
+        with (gate.FOLDER / "values.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, gate.COLUMNS)
+            writer.writeheader()
+            writer.writerows(
+                {**fixed, "domain": domain, "accuracy": value, **changes} for domain, value in accuracies.items()
+            )
+
+    return write
+
+
+@pytest.fixture
+def measured(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> dict[str, float]:
+    """The tiny model's zero-shot accuracies in percent."""
+    record = run_trial(planned(blobs, tiny_config, "zero_shot"), Results(tmp_path / "once"), Runtime(), attempt=1)
+    return {e.domain: 100 * e.accuracy for e in record.evaluations}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, blobs: Prepared, tiny_config: Path) -> Path:
+    return write_manifest(tmp_path, blobs, tiny_config, [0], 2)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["run", *map(str, arguments)])
+
+
+def records(manifest: Path) -> dict[str, TrialRecord]:
+    return {r.spec.method: r for r in load_records(Results(manifest.parent / "results")).records.values()}
+
+
+def off_by(points: float, accuracy: float) -> float:
+    return accuracy - points if accuracy > 50 else accuracy + points
+
+
+def test_a_value_that_is_met_says_nothing(
+    manifest: Path, sweep: LocalSweep, table: Callable[..., None], measured: dict[str, float]
+) -> None:
+    table({domain: off_by(0.2, accuracy) for domain, accuracy in measured.items()})
+    result = call(manifest, "--strict")
+    assert result.exit_code == 0, result.output
+    assert "WARNING" not in result.stdout
+    assert "no published" not in result.stdout
+    assert sweep.ran == ["zero_shot", "ft", "head_only", "wise_ft"]
+    assert records(manifest)["zero_shot"].warnings == ()
+
+
+def test_a_difference_is_a_warning_on_screen_in_the_record_and_on_the_page(
+    manifest: Path, sweep: LocalSweep, table: Callable[..., None], measured: dict[str, float]
+) -> None:
+    table({**measured, "box": f"{off_by(0.4, measured['box']):.4f}"})
+    result = call(manifest)
+    assert result.exit_code == 0, result.output
+    assert sweep.ran == ["zero_shot", "ft", "head_only", "wise_ft"]
+    (warning,) = records(manifest)["zero_shot"].warnings
+    assert warning.startswith(f"zero-shot accuracy on box is {measured['box']:.2f} %, published: ")
+    assert "(Nobody et al., Table 1); " in warning
+    assert "points are more than 0.3: check the data" in warning
+    assert all(record.warnings == () for method, record in records(manifest).items() if method != "zero_shot")
+    assert warning in (manifest.parent / "results/leaderboard.html").read_text()
+    assert warning in (manifest.parent / "results/leaderboard.md").read_text()
+    again = call(manifest)
+    assert again.exit_code == 0
+    assert f"WARNING {records(manifest)['zero_shot'].id}: {warning}" in again.stdout
+
+
+def test_with_strict_a_difference_is_an_error_and_nothing_is_trained(
+    manifest: Path, sweep: LocalSweep, table: Callable[..., None], measured: dict[str, float]
+) -> None:
+    table({**measured, "ring": off_by(5, measured["ring"])})
+    result = call(manifest, "--strict")
+    assert result.exit_code == 1
+    assert sweep.ran == ["zero_shot"]
+    assert records(manifest).keys() == {"zero_shot"}
+    zero = records(manifest)["zero_shot"]
+    assert f"nothing is trained (--strict): {zero.id} did not reach what is published" in result.stdout
+    assert zero.warnings[0] in (manifest.parent / "results/leaderboard.html").read_text()
+    again = call(manifest, "--strict")
+    assert again.exit_code == 1
+    assert f"WARNING {zero.id}: {zero.warnings[0]}" in again.stdout
+    assert "nothing is trained (--strict): published values are not reached, 1 in all" in again.stdout
+    assert sweep.ran == ["zero_shot"]
+    assert call(manifest).exit_code == 0
+    assert records(manifest).keys() == {"zero_shot", "ft", "head_only", "wise_ft"}
+
+
+def driver(trials: list[PlannedTrial], results: Results, strict: bool) -> tuple[Any, Progress]:
+    progress = Progress()
+    made: Any = _Sweep({}, results, Quiet(), progress, results.root, Quiet(), strict)  # type: ignore[arg-type]
+    made._trials, made._graph = {t.id: t for t in trials}, Graph(trials, {}, gate.waits(trials, strict))
+    return made, progress
+
+
+def test_with_strict_a_zero_shot_trial_that_fails_lets_nothing_train(
+    blobs: Prepared, tiny_config: Path, tmp_path: Path
+) -> None:
+    ft, zero = gated(blobs, tiny_config)
+    sweep, _ = driver([ft, zero], Results(tmp_path), strict=True)
+    assert sweep._graph.next() == zero.id
+    sweep.on_tick()
+    sweep.on_end(zero.id, {"kind": "failed", "reason": "permanent: no such file"}, False)
+    assert sweep._graph.next() is None
+    with pytest.raises(gate.GateError, match=f"{zero.id} did not reach what is published"):
+        sweep.on_tick()
+
+
+def test_where_nothing_matches_one_short_line_says_so(manifest: Path, sweep: LocalSweep) -> None:
+    result = call(manifest, "--strict")
+    assert result.exit_code == 0
+    assert "blobs: no published zero-shot value to compare with\n" in result.stdout
+    assert len(sweep.ran) == 4
+    assert "no published" not in call(manifest, "--strict").stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "domainnet"},
+        {"method": "linear_probe"},
+        {"backbone": "ViT-B-16"},
+        {"weights": "tag:openai"},
+        {"class_names": "spaces"},
+        {"preprocessing": "openai"},
+        {"num_images": "13"},
+        {"domain": "triangle"},
+    ],
+)
+def test_only_the_same_protocol_is_compared(
+    change: dict[str, str], blobs: Prepared, tiny_config: Path, table: Callable[..., None]
+) -> None:
+    spec = planned(blobs, tiny_config, "zero_shot").spec
+    table({"disc": 50.0})
+    assert [value.domain for value in gate.expected(spec, blobs)] == ["disc"]
+    table({"disc": 50.0}, **change)
+    assert gate.expected(spec, blobs) == ()
+
+
+def test_other_prompts_reduced_images_and_settings_are_not_compared(
+    blobs: Prepared, tiny_config: Path, table: Callable[..., None]
+) -> None:
+    spec = planned(blobs, tiny_config, "zero_shot").spec
+    table({"disc": 50.0})
+    assert gate.expected(spec, None) == ()
+    assert gate.expected(spec, replace(blobs, templates=("a {}.",))) == ()
+    assert gate.expected(spec, replace(blobs, short_side=64)) == ()
+    assert gate.expected(spec.model_copy(update={"settings": {"temperature": 2}}), blobs) == ()
+
+
+def test_a_value_that_was_not_measured_is_a_difference() -> None:
+    (line,) = gate.differences([PublishedValue(domain="disc", accuracy=0.5, source="x")], [])
+    assert line == "zero-shot accuracy on disc was not measured, published: 50.00 %"
+
+
+def gated(blobs: Prepared, config: Path) -> list[PlannedTrial]:
+    zero = planned(blobs, config, "zero_shot")
+    value = PublishedValue(domain="disc", accuracy=0.5, source="x")
+    return [planned(blobs, config, "ft"), zero.model_copy(update={"expected": (value,)})]
+
+
+def test_trials_wait_for_the_gate_of_their_data_and_model_and_for_no_other(blobs: Prepared, tiny_config: Path) -> None:
+    ft, zero = gated(blobs, tiny_config)
+    assert gate.waits([ft, zero]) == {ft.id: {zero.id}}
+    elsewhere = zero.spec.model_copy(update={"data": zero.spec.data.model_copy(update={"identity": "0" * 64})})
+    assert gate.waits([ft, zero.model_copy(update={"spec": elsewhere})]) == {}
+    assert gate.waits([ft, zero.model_copy(update={"expected": ()})]) == {}
+
+
+@pytest.mark.parametrize("reason", [None, "permanent: NaN"])
+def test_the_graph_hands_out_the_gate_first_and_the_rest_however_it_ends(
+    reason: str | None, blobs: Prepared, tiny_config: Path
+) -> None:
+    ft, zero = gated(blobs, tiny_config)
+    graph = Graph([ft, zero], {}, gate.waits([ft, zero]))
+    assert [graph.next(), graph.next()] == [zero.id, None]
+    assert not graph.exhausted
+    graph.end(zero.id, reason)
+    assert graph.next() == ft.id
+    assert graph.exhausted
+    assert graph.take_doomed() == []
+    for ended in ({zero.id: None}, {zero.id: "permanent: NaN"}):
+        assert Graph([ft], ended, gate.waits([ft, zero])).next() == ft.id
+
+
+def test_with_strict_all_that_trains_waits_for_all_gates(blobs: Prepared, tiny_config: Path) -> None:
+    ft, zero = gated(blobs, tiny_config)
+    other = ft.spec.model_copy(update={"data": ft.spec.data.model_copy(update={"identity": "0" * 64})})
+    elsewhere = ft.model_copy(update={"spec": other, "id": "elsewhere"})
+    assert gate.waits([ft, zero, elsewhere]) == {ft.id: {zero.id}}
+    assert gate.waits([ft, zero, elsewhere], strict=True) == {ft.id: {zero.id}, "elsewhere": {zero.id}}
+
+
+def test_the_sweep_shows_a_difference_when_the_trial_ends_and_goes_on(
+    blobs: Prepared, tiny_config: Path, tmp_path: Path
+) -> None:
+    ft, zero = gated(blobs, tiny_config)
+    record = run_trial(zero, Results(tmp_path), Runtime(), attempt=1)
+    sweep, progress = driver([ft, zero], Results(tmp_path), strict=False)
+    assert sweep._graph.next() == zero.id
+    sweep.on_end(zero.id, None, False)
+    assert progress.said == [f"WARNING {zero.id}: {record.warnings[0]}"]
+    sweep.on_tick()
+    assert sweep._graph.next() == ft.id
+
+
+def test_the_shipped_values_name_datasets_and_domains_that_exist_with_as_many_images() -> None:
+    gate.published.cache_clear()
+    rows = gate.published(gate.FOLDER)
+    assert len(rows) == 35
+    for row in rows:
+        info = datasets.load(row.dataset).info
+        assert row.domain in info.domains, row
+        assert row.templates == info.templates
+        if row.num_images is not None:
+            assert info.counts[row.domain]["test"] == row.num_images, row
+    b16 = {r.domain: r.accuracy for r in rows if (r.dataset, r.backbone) == ("domainnet", "ViT-B-16-quickgelu")}
+    # cs-giung/lipsum-ft@1331873d21a4 README.md
+    assert b16 == pytest.approx(
+        {"real": 0.8246, "painting": 0.6669, "clipart": 0.6557, "infograph": 0.4377, "sketch": 0.5698}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": "high"}, r"values\.csv:2: accuracy and num_images must be numbers"),
+        ({"accuracy": "820"}, r"values\.csv:2: accuracy is 820, expected percent"),
+        ({"preprocessing": "imagenet"}, r"values\.csv:2: preprocessing is 'imagenet', expected one of lipsum, openai"),
+        ({"templates": "mine"}, r"values\.csv:2: templates is 'mine', expected one of blobs"),
+    ],
+)
+def test_a_damaged_table_is_named_with_its_line(
+    changes: dict[str, str], message: str, table: Callable[..., None]
+) -> None:
+    table({"disc": "50"}, **changes)
+    with pytest.raises(ValueError, match=message):
+        gate.published(gate.FOLDER)
+
+
+def test_records_and_plans_of_before_are_still_read(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:
+    trial = planned(blobs, tiny_config, "zero_shot")
+    record = run_trial(trial, Results(tmp_path), Runtime(), attempt=1)
+    assert record.data == open_prepared(blobs.root).attestation
+    path = Results(tmp_path).record(trial.id)
+    old = json.loads(path.read_text())
+    for key in ("warnings", "data", "no_transfer"):
+        del old[key]
+    del old["spec"]["data"]["transfer"]
+    path.write_text(json.dumps(old))
+    assert read_record(path) == record.model_copy(update={"data": ""})
+    planned_before = trial.model_dump(mode="json")
+    del planned_before["expected"], planned_before["location"]["transfer"]
+    assert PlannedTrial.model_validate(planned_before) == trial

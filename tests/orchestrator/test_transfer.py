@@ -1,0 +1,285 @@
+"""Datasets that a model was not trained on: whose text tower makes the heads, and what is not measured and says why."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from datasets.shards import Prepared, write_prepared
+from datasets.stream import EvalStream, samples
+from datasets.transforms import EvalTransform
+from methods.flyp import FLYP
+from methods.greedy_ensemble import Ensemble
+from orchestrator.conformance.bench import Bench as TinyBench
+from orchestrator.conformance.bench import Killed, kill_at
+from orchestrator.conformance.tiny import Blobs
+from orchestrator.records import Results, TrialRecord
+from orchestrator.spec import PlannedTrial, TransferRef, trial_id
+from orchestrator.trial import run_trial
+from orchestrator.warm import TrialError
+from tests.orchestrator.trials import planned
+from training.checkpoint import load_tensors
+from training.evaluate import Normalise
+from training.model import ImageClassifier, PretrainedClip, TextEncoder
+from training.runtime import Runtime
+
+CPU = torch.device("cpu")
+
+
+class Shades(Blobs):
+    info = replace(
+        Blobs.info,
+        name="shades",
+        domains=("disc", "ring"),
+        classnames=("dark", "bright", "pale", "murky"),
+        templates=("a {} shade.", "{}."),
+        counts={d: {"train": 4, "test": 9} for d in ("disc", "ring")},
+    )
+
+
+class Plain(Blobs):
+    info = replace(Blobs.info, name="plain", domains=("box",), counts={"box": {"train": 3, "test": 6}})
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
+    folder = tmp_path_factory.mktemp("transfer")
+    return {d.info.name: write_prepared(d, folder / d.info.name, source=None) for d in (Shades(), Plain())}
+
+
+def with_transfer(trial: PlannedTrial, others: dict[str, Prepared]) -> PlannedTrial:
+    refs = tuple(TransferRef(name=n, identity=p.identity, domains=p.domains) for n, p in others.items())
+    data = trial.spec.data.model_copy(update={"transfer": refs})
+    spec = trial.spec.model_copy(update={"data": data})
+    places = {name: prepared.root for name, prepared in others.items()}
+    location = trial.location.model_copy(update={"transfer": places})
+    return trial.model_copy(update={"spec": spec, "id": trial_id(spec), "location": location})
+
+
+class Runs:
+    """Runs trials with transfer, each once for the module: later ones build on them."""
+
+    def __init__(self, blobs: Prepared, config: Path, others: dict[str, Prepared], folder: Path) -> None:
+        self.blobs, self.config, self.others, self.results = blobs, config, others, Results(folder)
+        self.done: dict[str, TrialRecord] = {}
+
+    def trial(self, method: str, **changes: Any) -> PlannedTrial:
+        return with_transfer(planned(self.blobs, self.config, method, **changes), self.others)
+
+    def __call__(self, method: str, **changes: Any) -> TrialRecord:
+        trial = self.trial(method, **changes)
+        if trial.id not in self.done:
+            if plugins := changes.get("plugins"):
+                update = {"plugins": tuple(map(str, plugins))}
+                trial = trial.model_copy(update={"location": trial.location.model_copy(update=update)})
+            self.done[trial.id] = run_trial(trial, self.results, Runtime(), attempt=1)
+        return self.done[trial.id]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    blobs: Prepared, tiny_config: Path, others: dict[str, Prepared], tmp_path_factory: pytest.TempPathFactory
+) -> Runs:
+    return Runs(blobs, tiny_config, others, tmp_path_factory.mktemp("results"))
+
+
+def transferred(record: TrialRecord, variant: str = "") -> dict[str, tuple[int, float]]:
+    """Place -> (images, NLL)."""
+    rows = [e for e in record.evaluations if e.variant == variant and e.domain not in ("disc", "box", "ring")]
+    assert all(row.split == "test" for row in rows)
+    return {row.domain: (row.num_images, row.nll) for row in rows}
+
+
+def by_hand(
+    clip: PretrainedClip, visual: torch.nn.Module, text: TextEncoder, scale: float, prepared: Prepared, domain: str
+) -> float:
+    """The mean NLL, from the formula and without anything of `orchestrator`."""
+    columns = []
+    for name in prepared.classnames:
+        raw = text.encode(text.tokenizer([template.format(name) for template in prepared.templates]))
+        columns.append(torch.nn.functional.normalize(raw.mean(dim=0), dim=0))
+    head = torch.stack(columns, dim=1)
+    total, count = 0.0, 0
+    normalise = Normalise(clip.mean, clip.std, CPU)
+    for raw in EvalStream(samples=samples(prepared, domain, "test"), transform=EvalTransform("lipsum", 32)):
+        batch = normalise(raw)
+        with torch.no_grad():
+            features = torch.nn.functional.normalize(visual(batch.images), dim=-1)
+        total += float(torch.nn.functional.cross_entropy(scale * features @ head, batch.labels, reduction="sum"))
+        count += len(batch.labels)
+    return total / count
+
+
+def test_zero_shot_is_measured_with_heads_of_each_datasets_own_classes_and_templates(
+    runs: Runs, others: dict[str, Prepared], tiny_clip: PretrainedClip
+) -> None:
+    found = transferred(runs("zero_shot"))
+    assert {name: n for name, (n, _) in found.items()} == {"shades:disc": 9, "shades:ring": 9, "plain": 6}
+    clip = tiny_clip
+    for place, (_, nll) in found.items():
+        name, _, domain = place.partition(":")
+        expected = by_hand(clip, clip.visual, clip.text, clip.text.logit_scale, others[name], domain or "box")
+        assert nll == pytest.approx(expected, rel=1e-5), place
+    assert runs("zero_shot").data.splitlines() == [p.attestation for p in (runs.blobs, *others.values())]
+
+
+def test_a_tuned_image_tower_meets_heads_of_the_pretrained_text_tower(
+    runs: Runs, others: dict[str, Prepared], tiny_clip: PretrainedClip
+) -> None:
+    record = runs("ft")
+    folder = runs.results.trial(record.id)
+    assert not (folder / "text.safetensors").exists()
+    visual = tuned_visual(tiny_clip, folder)
+    scale = tiny_clip.text.logit_scale
+    expected = by_hand(tiny_clip, visual, tiny_clip.text, scale, others["shades"], "ring")
+    assert transferred(record)["shades:ring"][1] == pytest.approx(expected, rel=1e-5)
+    assert transferred(record) != transferred(runs("zero_shot"))
+
+
+def tuned_visual(clip: PretrainedClip, folder: Path) -> torch.nn.Module:
+    weights, _ = load_tensors(folder / "model.safetensors")
+    model: ImageClassifier = clip.classifier(weights["head"], CPU)
+    model.load_state_dict(weights)
+    return model.visual
+
+
+@pytest.mark.parametrize("method", ["flyp", "arf", "carot"])
+def test_a_method_that_tunes_the_text_tower_is_measured_with_its_own(
+    method: str, runs: Runs, others: dict[str, Prepared], tiny_clip: PretrainedClip
+) -> None:
+    record = runs(method)
+    folder = runs.results.trial(record.id)
+    tuned, _ = load_tensors(folder / "text.safetensors")
+    weights, meta = load_tensors(folder / "model.safetensors")
+    assert meta["text"] is True
+    tower = TextEncoder(copy.deepcopy(tiny_clip.text.clip), tiny_clip.text.tokenizer)
+    assert not all(torch.equal(value, tuned[key]) for key, value in tower.state_dict().items())
+    tower.load_state_dict(tuned)
+    scale = float(weights["logit_scale"])
+    assert scale == pytest.approx(float(tuned["clip.logit_scale"].exp()), rel=1e-6)
+    assert torch.equal(tower.zero_shot_head(runs.blobs.classnames, runs.blobs.templates), weights["head"])
+    visual = tuned_visual(tiny_clip, folder)
+    expected = by_hand(tiny_clip, visual, tower, scale, others["plain"], "box")
+    assert transferred(record)["plain"][1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_selected_steps_text_tower_survives_an_interruption_bit_for_bit(
+    blobs: Prepared, tiny_clip: PretrainedClip, tmp_path: Path
+) -> None:
+    def fit(run: str) -> Any:
+        made = TinyBench(tiny_clip, blobs).fit(FLYP(FLYP.Config()), tmp_path / run, selection="reference_val")
+        made.score = lambda _: (1 / (1 + made.step), 1.0)  # the first evaluation, at step 4, stays the best
+        return made
+
+    whole = fit("whole").run()
+    with pytest.raises(Killed):
+        kill_at(fit("cut"), 10).run()
+    resumed = fit("cut").run()
+    assert whole.selected_step == resumed.selected_step == 4
+    assert whole.text.keys() == tiny_clip.text.state_dict().keys()
+    assert all(torch.equal(value, resumed.text[key]) for key, value in whole.text.items())
+    last = fit("last")
+    last.selection = "last"
+    ended = last.run().text
+    assert not all(torch.equal(value, ended[key]) for key, value in whole.text.items())
+
+
+@pytest.mark.parametrize("base", ["ft", "flyp"])
+def test_wise_ft_interpolates_both_towers_between_its_ends(base: str, runs: Runs) -> None:
+    tuned = runs(base)
+    wise = runs("wise_ft", settings={"alphas": [0, 0.5, 1]}, inputs=(tuned.id,))
+    assert transferred(wise, "alpha=0") == transferred(runs("zero_shot"))
+    assert transferred(wise, "alpha=1") == transferred(tuned)
+    assert transferred(wise, "alpha=0.5").keys() == transferred(tuned).keys()
+    assert transferred(wise, "alpha=0.5") not in (transferred(tuned), transferred(runs("zero_shot")))
+    assert wise.no_transfer == {}
+
+
+@pytest.mark.parametrize("method", ["uniform_soup", "greedy_soup", "greedy_ensemble"])
+def test_of_a_single_input_soup_and_ensemble_are_that_input(method: str, runs: Runs) -> None:
+    tuned = runs("flyp")
+    assert transferred(runs(method, inputs=(tuned.id,))) == transferred(tuned)
+
+
+def test_each_input_counts_with_its_own_text_tower(runs: Runs, tiny_clip: PretrainedClip) -> None:
+    one, two = runs("flyp"), runs("flyp", seed=1)
+    stock = runs("model_stock", inputs=(one.id, two.id))
+    assert transferred(stock).keys() == transferred(one).keys()
+    assert stock.no_transfer == {}
+    classifiers = [
+        tiny_clip.classifier(torch.zeros(16, 3), CPU).with_text(
+            load_tensors(runs.results.trial(id) / "text.safetensors")[0]
+        )
+        for id in (one.id, two.id)
+    ]
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        rebuilt = Ensemble(classifiers, "logits").with_heads(lambda c: c.text_weights["clip.text_projection"][:16, :5])
+        logits = [scores(c, c.text_weights["clip.text_projection"][:16, :5], images) for c in classifiers]
+        assert torch.equal(rebuilt(images), torch.stack(logits).mean(dim=0))
+        assert not torch.equal(*logits)
+
+
+def scores(classifier: ImageClassifier, head: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return classifier.logit_scale * classifier.encode_image(images) @ head
+
+
+def test_a_linear_probe_transfers_as_the_zero_shot_model(runs: Runs) -> None:
+    assert transferred(runs("linear_probe")) == transferred(runs("zero_shot"))
+
+
+def test_without_a_text_tower_of_its_own_nothing_is_measured_and_the_record_says_why(runs: Runs) -> None:
+    settings = {"iterations": 1}
+    derived = runs("tpgm", inputs=(runs("flyp").id,), settings=settings)
+    assert transferred(derived) == {}
+    assert derived.no_transfer[""].startswith("the text tower was tuned in training, and the method does not say")
+    assert {e.domain for e in derived.evaluations} == {"disc", "box", "ring"}
+    assert transferred(runs("tpgm", inputs=(runs("ft").id,), settings=settings)).keys() == {
+        "shades:disc",
+        "shades:ring",
+        "plain",
+    }
+
+
+BARE = '''
+"""A predictor that is a bare function."""
+
+from methods.base import PostHoc, Variant
+
+
+class Bare(PostHoc):
+    title = "Bare"
+    paper = "none"
+
+    def derive(self, inputs):
+        (state,) = inputs.finetuned.values()
+        model = inputs.build(state)
+        return [Variant(name="", predictor=lambda images: 2 * model(images))]
+'''
+
+
+def test_a_predictor_without_heads_is_not_measured_and_the_record_says_why(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text(BARE)
+    record = runs("bare", plugins=[tmp_path], inputs=(runs("ft").id,))
+    assert transferred(record) == {}
+    untransferred = planned(runs.blobs, runs.config, "bare", plugins=[tmp_path], inputs=(runs("ft").id,))
+    location = untransferred.location.model_copy(update={"plugins": (str(tmp_path),)})
+    untransferred = untransferred.model_copy(update={"location": location})
+    assert run_trial(untransferred, runs.results, Runtime(), attempt=1).no_transfer == {}
+    assert record.no_transfer == {"": "function cannot be given a head for other classes (it has no `with_heads`)"}
+
+
+def test_data_that_is_not_what_the_plan_saw_is_refused_before_training(runs: Runs, tmp_path: Path) -> None:
+    trial = runs.trial("ft", seed=7)
+    moved = trial.location.model_copy(update={"transfer": {}})
+    with pytest.raises(TrialError, match="does not say where dataset 'shades' lies; run the same command again"):
+        run_trial(trial.model_copy(update={"location": moved}), Results(tmp_path), Runtime(), attempt=1)
+    swapped = trial.location.model_copy(update={"transfer": dict.fromkeys(("shades", "plain"), runs.blobs.root)})
+    with pytest.raises(TrialError, match="has changed since the plan was made"):
+        run_trial(trial.model_copy(update={"location": swapped}), Results(tmp_path), Runtime(), attempt=1)
+    assert not (Results(tmp_path).trial(trial.id) / "checkpoint").exists()

@@ -1,0 +1,151 @@
+"""`verify`: says what a dataset is, or names everything that differs."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import fsspec
+import pytest
+from typer.testing import CliRunner
+
+from datasets import shard_file
+from datasets.shards import Prepared, file_sha256, open_prepared, write_prepared
+from orchestrator.cli import app
+from orchestrator.verify import DamagedError, find, verify
+from tests.datasets.fakes import Fake, picture
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    monkeypatch.setattr(shard_file, "MAX_SAMPLES", 4)
+    return write_prepared(Fake(), tmp_path / "data/fake", None)
+
+
+def problems(prepared: Prepared, **options: object) -> list[str]:
+    with pytest.raises(DamagedError) as raised:
+        verify(find(prepared.root, check_shards=False), **options)
+    return [problem.removeprefix(f"{prepared.root}/") for problem in raised.value.problems]
+
+
+def test_what_is_whole_is_attested(prepared):
+    line = f"fake 1: 2 domains, 3 classes, 12 train and 7 test images in 6 shards, sha256:{prepared.identity[:16]}"
+    assert verify(prepared) == verify(prepared, 2) == verify(prepared, decode=False) == prepared.attestation == line
+
+
+def test_one_flipped_byte_is_found_wherever_it_is(prepared):
+    path = prepared.path(prepared.shards[0])
+    data = path.read_bytes()
+    for place in (5, 700, len(data) - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert problems(prepared, decode=False)[0].startswith("ink/train-000000.tar: sha256 is ")
+    path.write_bytes(data)
+    verify(prepared)
+
+
+def test_every_missing_short_and_surplus_shard_is_named(prepared):
+    first, second = (prepared.path(shard) for shard in prepared.shards[:2])
+    first.unlink()
+    data = second.read_bytes()
+    second.write_bytes(data[:-512])
+    (first.parent / "train-000009.tar").write_bytes(data)
+    found = problems(prepared)
+    assert found[0] == "ink/train-000000.tar: missing"
+    assert found[1] == f"ink/train-000001.tar: has {len(data) - 512} bytes, expected {len(data)}"
+    assert found[2].startswith("ink/train-000001.tar: sha256 is")
+    assert found[3:6] == [
+        "ink/train: class circle (0): 1 images, expected 3",
+        "ink/train: class square (1): 1 images, expected 2",
+        "ink/train: class star (2): 1 images, expected 2",
+    ]
+    assert found[6:] == ["ink/train-000009.tar: is no shard of dataset.json"]
+
+
+def rewritten(prepared: Prepared, samples: list[tuple[str, bytes, int]]) -> None:
+    """Replace the first shard and put its new size and hash into dataset.json, as a forger would."""
+    path = prepared.path(prepared.shards[0])
+    with tarfile.open(path, "w") as tar:
+        for key, image, label in samples:
+            for name, data in ((f"{key}.cls", str(label).encode()), (f"{key}.jpg", image)):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    file = Path(prepared.root) / "dataset.json"
+    content = json.loads(file.read_text())
+    content["shards"][0] |= {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    file.write_text(json.dumps(content))
+
+
+WHOLE = [(f"train-{i:03d}", picture(i), i % 3) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (WHOLE[:3], ["{}: holds 3 samples, expected 4", "ink/train: class circle (0): 2 images, expected 3"]),
+        (
+            [*WHOLE, ("extra", picture(9), 2)],
+            ["{}: holds 5 samples, expected 4", "ink/train: class star (2): 3 images, expected 2"],
+        ),
+        (
+            [*WHOLE[:3], ("train-003", picture(3), 7)],
+            [
+                "{}: train-003: label 7 is out of range, expected 0 to 2",
+                "ink/train: class circle (0): 2 images, expected 3",
+            ],
+        ),
+        ([*WHOLE[:3], ("train-004", picture(3), 0)], ["ink/train: key 'train-004' occurs 2 times"]),
+        (
+            [*WHOLE[:3], ("train-003", picture(3)[:-40], 0)],
+            ["{}: train-003.jpg: cannot be decoded: OSError: Truncated File Read"],
+        ),
+    ],
+)
+def test_hashes_that_fit_hide_nothing(prepared, samples, expected):
+    rewritten(prepared, samples)
+    assert problems(prepared) == [line.format("ink/train-000000.tar") for line in expected]
+
+
+def test_without_decoding_pixels_are_not_looked_at(prepared):
+    rewritten(prepared, [*WHOLE[:3], ("train-003", b"no image", 0)])
+    assert verify(find(prepared.root), decode=False).startswith("fake 1: 2 domains")
+
+
+def test_at_a_url(prepared):
+    storage = fsspec.filesystem("memory")
+    storage.put(prepared.root, "/verify/fake", recursive=True)
+    try:
+        assert verify(find("memory://verify/fake")) == prepared.attestation
+        storage.rm("/verify/fake/oil/test-000000.tar")
+        with pytest.raises(
+            DamagedError, match=r"^memory://verify/fake/oil/test-000000\.tar: not there .*\noil/test: class"
+        ):
+            verify(find("memory://verify/fake"))
+    finally:
+        storage.rm("/verify", recursive=True)
+
+
+def test_the_command(prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, ["verify", *arguments])
+        return result.exit_code, result.stdout, result.stderr
+
+    assert call("fake") == call("data/fake", "--no-decode") == (0, f"{prepared.attestation}\n", "")
+    assert (
+        call("nothing")[0] == 2
+        and "no prepared dataset in nothing or data/nothing; first: python -m" in call("nothing")[2]
+    )
+    for shard in open_prepared(prepared.root).shards[:2]:
+        prepared.path(shard).unlink()
+    code, out, errors = call("fake")
+    assert (code, out) == (1, "") and [line.split(": ")[1] for line in errors.splitlines()[:2]] == [
+        "missing",
+        "missing",
+    ]
+    (Path(prepared.root) / "dataset.json").write_text("{")
+    code, _, errors = call("fake")
+    assert code == 1 and "Invalid JSON" in errors
