@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.choice import Rule, grid_choices
 from orchestrator.grid import Outcome, infer_plans, outcome
+from orchestrator.intervals import TableStatistics
 from orchestrator.records import Loaded
 from orchestrator.rows import Fold, Row, RowMaker, Split
 from orchestrator.series import Series, difference
 from orchestrator.spec import BenchmarkPlan
+from orchestrator.stale import completed_unplanned, find_stale
 from orchestrator.transfer import places
 
 
@@ -44,6 +47,8 @@ class Table:
     """results of datasets that nothing was trained on"""
     reference_split: Split = "test"
     """images of the reference domains that their numbers are from; 'val': held out from training"""
+    statistics: TableStatistics | None = None
+    """intervals and ranks, from per-image outcomes (`orchestrator.board_statistics`); None: not computed"""
 
     @property
     def has_reference(self) -> bool:
@@ -70,19 +75,28 @@ class Board:
     """ids of records that no plan lists"""
     unreadable: Mapping[str, str]
     """'trials/<id>/record.json' -> why it cannot be read"""
+    rule: Rule | None = None
+    """of selection, that plans and records were restricted to; None: all"""
 
 
-def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded) -> Board:
-    """Tables of all benchmarks. Without plans the grid is inferred from the records, and no row is the baseline."""
+def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, rule: Rule | None = None) -> Board:
+    """Tables of all benchmarks. Without plans the grid is inferred from the records, and no row is the baseline.
+
+    With a `rule` that chooses points of grids, each grid has one more row, its best point.
+    """
     inferred = not plans
     plans = tuple(plans) or tuple(infer_plans(loaded.records))
     damaged = {path.parent.name: reason.removeprefix(f"{path}: ") for path, reason in loaded.unreadable.items()}
-    outcomes = [outcome(trial, loaded, damaged) for plan in plans for trial in plan.trials]
+    listed = {trial.id: trial for plan in plans for trial in plan.trials}
+    stale = find_stale(listed.values(), completed_unplanned(loaded.records, listed))
+    outcomes = [outcome(trial, loaded, damaged, stale) for plan in plans for trial in plan.trials]
     tables = []
     for plan in plans:
         own = [o for o in outcomes if o.trial.benchmark == plan.benchmark]
         for model in dict.fromkeys(o.trial.model for o in own):
-            tables += _tables(plan, model, [o for o in own if o.trial.model == model])
+            of_model = [o for o in own if o.trial.model == model]
+            more = grid_choices(of_model, rule, plan.leave_one_out) if rule else []
+            tables += _tables(plan, model, [*of_model, *more])
     planned = {o.trial.id for o in outcomes}
     return Board(
         plans=plans,
@@ -91,6 +105,7 @@ def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded) -> Board:
         inferred=inferred,
         unplanned=tuple(sorted(set(loaded.records) - planned)),
         unreadable={f"trials/{id}/record.json": reason for id, reason in sorted(damaged.items())},
+        rule=rule,
     )
 
 

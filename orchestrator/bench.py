@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +18,7 @@ from datasets.shards import Prepared, open_prepared
 from datasets.stream import EvalStream, Reader, Sample, read_image
 from datasets.transforms import EvalTransform, FinishedTransform
 from methods.base import PostHocInputs
+from orchestrator.energies import Energies
 from orchestrator.identity import pool_identity
 from orchestrator.pairs import PairPool
 from orchestrator.records import Results
@@ -25,7 +26,7 @@ from orchestrator.spec import PlannedTrial, TrialSpec
 from orchestrator.splits import Splits
 from orchestrator.warm import WARM, TrialError
 from training.checkpoint import load_tensors
-from training.evaluate import Normalise, Outcomes, evaluate
+from training.evaluate import Normalise, Observer, Outcomes, evaluate
 from training.groups import Groups
 from training.model import ImageClassifier, PretrainedClip, TextEncoder, load_state, state_dict
 from training.runtime import Runtime
@@ -192,23 +193,44 @@ class Bench:
         outcomes = [self._outcomes({"": model}, domain, images(domain))[""] for domain in self.spec.data.sources]
         return fmean(outcome.accuracy for outcome in outcomes), fmean(outcome.nll for outcome in outcomes)
 
+    @cached_property
+    def energies(self) -> Energies:
+        """What compares features with the zero-shot model's."""
+        return Energies(
+            spec=self.spec,
+            clip=self.clip,
+            runtime=self.runtime,
+            cache=self.cache,
+            width=len(self.pretrained_head(self.prepared)),
+        )
+
     def evaluate_all(self, predictors: Mapping[str, Predictor]) -> dict[Place, Outcomes]:
-        """Every predictor on every target and on the reference validation images, one pass over each."""
+        """Every predictor on every target and on the reference validation images, one pass over each.
+
+        On targets those that are one image encoder are compared with the zero-shot model, in the same pass.
+        """
         passes = self.splits.measured()
         outcomes: dict[Place, Outcomes] = {}
         for domain, split, chosen in passes:
-            for variant, outcome in self._outcomes(predictors, domain, chosen).items():
-                outcomes[variant, domain, split] = outcome
+            watched = self.energies.begin(domain, chosen, predictors) if split == "test" else None
+            found = self._outcomes(predictors, domain, chosen, watched.comparison if watched else None)
+            shifts = self.energies.finish(watched) if watched else {}
+            for variant, outcome in found.items():
+                outcomes[variant, domain, split] = replace(outcome, shift=shifts.get(variant))
             self.runtime.report(
                 {"evaluated": float(len(outcomes)), "to_evaluate": float(len(passes) * len(predictors))}
             )
         return outcomes
 
     def _outcomes(
-        self, predictors: Mapping[str, Predictor], domain: str, chosen: Sequence[Sample]
+        self,
+        predictors: Mapping[str, Predictor],
+        domain: str,
+        chosen: Sequence[Sample],
+        observe: Observer | None = None,
     ) -> dict[str, Outcomes]:
         groups = self.groups_of(self.prepared, domain)
-        return evaluate(predictors, self.stream(chosen), self.normalise, self.runtime, groups)
+        return evaluate(predictors, self.stream(chosen), self.normalise, self.runtime, groups, observe)
 
     def post_hoc_inputs(self, spec: TrialSpec, results: Results) -> PostHocInputs:
         """What a post-hoc method may know. Raises TrialError if the weights of an input are gone."""

@@ -14,8 +14,10 @@ import typer
 
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
+from orchestrator.live_cli import SERVE_EXAMPLES, serve, watch_report
 from orchestrator.prepare_cli import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
 from orchestrator.results_cli import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
+from orchestrator.views_cli import ListViews, ViewOption, report_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,14 +80,17 @@ def plan(
         from orchestrator.plan import image_counts, make_plans, statuses, unprepared
         from orchestrator.plan_view import counted, print_plan, print_unprepared, say
         from orchestrator.records import Results
+        from orchestrator.stale import stale_of_plans
 
         with bad_input(ManifestError):
             plans = make_plans(loaded, benchmarks)
             missing = unprepared(loaded, benchmarks)
-        status = statuses(plans, Results(loaded.results))
+        folder = Results(loaded.results)
+        status = statuses(plans, folder)
+        stale = stale_of_plans(plans, folder, {id for id, kind in status.items() if kind == "stale"})
         console = _console()
         for made in plans:
-            print_plan(console, made, status, image_counts(loaded, made.benchmark), trials)
+            print_plan(console, made, status, image_counts(loaded, made.benchmark), trials, stale)
         if len(plans) > 1:
             say(console, f"together, shared trials counted once: {counted(list(status), status)}")
         print_unprepared(console, missing)
@@ -147,25 +152,50 @@ def status(
         from orchestrator.plan import make_plans, statuses
         from orchestrator.plan_view import print_status, say
         from orchestrator.records import Results
+        from orchestrator.stale import stale_of_plans
 
         folder = Results(loaded.results)
         with bad_input(ManifestError):
             plans = make_plans(loaded, benchmarks)
         found = statuses(plans, folder)
+        stale = stale_of_plans(plans, folder, {id for id, kind in found.items() if kind == "stale"})
         console = _console()
         for made in plans:
-            print_status(console, made, found, folder)
+            print_status(console, made, found, folder, stale)
         say(console, f"records and logs: {folder.root / 'trials'}")
 
 
-@app.command(epilog="Example: report results")
-def report(results: Annotated[Path, typer.Argument(help="Folder that `run` wrote.", metavar="RESULTS")]) -> None:
+@app.command(
+    epilog="Examples: report results; report results --watch; report results --selection reference_val; "
+    "report results --view lipsum-table-1"
+)
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder that `run` wrote.", metavar="RESULTS")],
+    selection: Annotated[
+        Literal["reference_val", "reference_test", "last", "oracle"] | None,
+        typer.Option(
+            help="Only trials whose weights this rule chose while they trained. reference_val also adds the best point of "
+            "each grid on held-out reference images; oracle keeps all and adds the best on the shifted domains."
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Make it again whenever records change, until Ctrl-C.")
+    ] = False,
+    view: ViewOption = None,
+    list_views: ListViews = False,
+) -> None:
     """Make the leaderboard again from the records alone; works on any machine, without a manifest."""
     with exit_codes():
+        if view is not None:
+            report_view(results, view, {"--watch": watch, "--selection": selection})
+            return
         from orchestrator.report import build_report
 
+        if watch:
+            watch_report(results, lambda: build_report(results, selection))
+            return
         with bad_input(FileNotFoundError, NotADirectoryError, ValueError):
-            for path in build_report(results):
+            for path in build_report(results, selection):
                 typer.echo(str(path))
 
 
@@ -173,6 +203,7 @@ app.command(cls=Prepare, epilog=PREPARE_EXAMPLES)(prepare)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=MERGE_EXAMPLES)(merge)
+app.command(epilog=SERVE_EXAMPLES)(serve)
 
 
 @app.command(

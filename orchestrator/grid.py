@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from orchestrator.records import Loaded, TrialRecord
 from orchestrator.spec import BenchmarkPlan, Location, PlannedTrial, TrialSpec
+from orchestrator.stale import Stale
 
 Status = Literal["done", "failed", "missing"]
 Kind = Literal["reference", "trained", "post_hoc"]
@@ -30,14 +31,21 @@ class Outcome:
     record: TrialRecord | None
     reason: str = ""
     """why there is no result; '' for done"""
+    stale: Stale | None = None
+    """of a missing trial: the record that its cell had before code, data or settings changed"""
 
 
-def outcome(trial: PlannedTrial, loaded: Loaded, unreadable: Mapping[str, str]) -> Outcome:
-    """How a planned trial ended; `unreadable` maps the ids of damaged records to the reason."""
+def outcome(
+    trial: PlannedTrial, loaded: Loaded, unreadable: Mapping[str, str], stale: Mapping[str, Stale] | None = None
+) -> Outcome:
+    """How a planned trial ended. `unreadable` maps the ids of damaged records to the reason, `stale` those of planned
+    trials to the records of their cells that no longer match."""
     record = loaded.records.get(trial.id)
     if record is None:
-        reason = f"record cannot be read: {unreadable[trial.id]}" if trial.id in unreadable else "not run"
-        return Outcome(trial, "missing", None, reason)
+        if trial.id in unreadable:
+            return Outcome(trial, "missing", None, f"record cannot be read: {unreadable[trial.id]}")
+        former = (stale or {}).get(trial.id)
+        return Outcome(trial, "missing", None, former.reason if former else "not run", former)
     if record.error is None:
         return Outcome(trial, "done", record)
     kind = "dependency failed" if record.error.failure_class == "dependency" else "failed"

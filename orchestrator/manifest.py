@@ -23,6 +23,7 @@ from orchestrator.manifest_methods import MethodResolver
 from orchestrator.manifest_models import Model, resolve_models
 from orchestrator.manifest_schema import ManifestFile, Resources, fill_empty
 from orchestrator.paths import data_place, is_url, lasting, shipped
+from orchestrator.track_sinks import TrackerName
 from orchestrator.yaml_lines import Document, KeyPath, YamlError, load_yaml
 
 __all__ = ["Benchmark", "Manifest", "ManifestError", "Model", "load_manifest"]
@@ -41,6 +42,8 @@ class Manifest:
     run: tuple[str, ...]
     """benchmarks that are taken when none is named; may be empty"""
     benchmarks: dict[str, Benchmark]
+    track: tuple[TrackerName, ...] = ()
+    """further outputs of a sweep"""
     notes: tuple[str, ...] = ()
     """what to tell the user: paths that were resolved against another folder"""
 
@@ -96,6 +99,7 @@ def load_manifest(path: Path) -> Manifest:
         plugins=plugins,
         resources=file.resources,
         run=file.run or (),
+        track=tuple(dict.fromkeys(file.track)),
         benchmarks=benchmarks,
         notes=notes,
     )

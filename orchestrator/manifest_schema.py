@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from orchestrator.protocols import ALL_BUT_TARGET, ProtocolName
 from orchestrator.spec import ClassNames
+from orchestrator.track_sinks import TrackerName
 from training.config import Frozen, Preprocessing, Recipe, SelectionRule
 
 ALL: Literal["all"] = "all"
@@ -178,6 +179,9 @@ class ManifestFile(Frozen):
     run: Names | None = Field(None, description="benchmarks that `run` and `plan` take when none is named")
     plugins: tuple[Name, ...] = Field((), description="folders with methods of your own, one <name>.py each")
     resources: Resources = Field(default_factory=Resources)
+    track: tuple[TrackerName, ...] = Field(
+        (), description="further outputs of `run`, beside the records: tensorboard, mlflow, wandb"
+    )
     defaults: Shared = Field(default_factory=Shared, description="values for benchmarks that do not give their own")
     models: dict[Name, ModelEntry] = Field(default_factory=dict)
     benchmarks: dict[FileName, BenchmarkEntry] = Field(default_factory=dict)

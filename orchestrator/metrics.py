@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 NUM_BINS = 15
 """Confidence bins of the calibration error: the default of Guo et al., ICML 2017; the paper of Lipsum-FT does not say."""
+
+MIN_PAIRS = 3
+"""of a correlation"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,19 @@ def per_class_accuracy(labels: NDArray[np.integer], correct: NDArray[np.bool_]) 
 def relative_accuracy(shift: float, reference: float) -> float:
     """Accuracy on the shifted domain over that on the reference domain (Lipsum-FT, section 5); nan if the latter is 0."""
     return shift / reference if reference else float("nan")
+
+
+def pearson(x: Sequence[float], y: Sequence[float]) -> float:
+    """Pearson's correlation in [-1, 1], as of energy gaps and relative accuracies of models (Lipsum-FT, section 5).
+
+    nan for fewer than three pairs (two always lie on a line) and where one side does not vary.
+    Raises ValueError for unequal lengths.
+    """
+    if len(x) != len(y):
+        raise ValueError(f"expected pairs, got {len(x)} and {len(y)} numbers")
+    if len(x) < MIN_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def logit(p: NDArray[np.floating]) -> NDArray[np.float64]:

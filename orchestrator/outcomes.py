@@ -1,7 +1,7 @@
 """Per-image outcomes on disk: one Parquet file a trial, so that any metric or test can be computed later without a GPU.
 
 Columns: variant, domain, split, key (strings), label, prediction (int32), confidence (probability of the prediction),
-nll (nats) (float32), correct (bool).
+nll (nats), brier (of all classes, in [0, 2]) (float32), correct (bool). Files of earlier versions have no brier.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _table(variant: str, domain: str, split: str, outcome: Outcomes) -> pa.Table
             "prediction": outcome.predictions.astype(np.int32),
             "confidence": outcome.confidences,
             "nll": outcome.nlls,
+            "brier": outcome.briers,
             "correct": outcome.predictions == outcome.labels,
         }
     ).unify_dictionaries()

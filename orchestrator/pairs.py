@@ -117,8 +117,7 @@ class PairPool:
 
     def _texts(self) -> Iterator[Tensor]:
         """This worker's part, (B, D) at a time."""
-        bounds = [round(i * len(self.samples) / self.runtime.world_size) for i in range(self.runtime.world_size + 1)]
-        first, last = bounds[self.runtime.rank], bounds[self.runtime.rank + 1]
-        for place in range(first, last, BATCH_SIZE):
-            texts = [sample.caption for sample in self.samples[place : min(place + BATCH_SIZE, last)]]
+        mine = self.samples[self.runtime.part(len(self.samples))]
+        for place in range(0, len(mine), BATCH_SIZE):
+            texts = [sample.caption for sample in mine[place : place + BATCH_SIZE]]
             yield self.clip.text.encode(text_tokens(self.clip.text, texts))

@@ -24,9 +24,11 @@ from orchestrator.manifest_methods import MethodUse, Point
 from orchestrator.manifest_models import Model
 from orchestrator.records import Results, read_record
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, Location, PlannedTrial, TrialSpec, trial_id
+from orchestrator.stale import stale_of_plans
 from orchestrator.transfer import Transfer, images_by_place, lacking_images, transfer_ref
 
-Status = Literal["done", "failed", "missing"]
+Status = Literal["done", "failed", "stale", "missing"]
+"""stale: missing, but its cell has a record that was made with other code, data, weights or settings"""
 Sources = tuple[str, ...]
 """domains that a trial trains on together"""
 
@@ -272,7 +274,8 @@ def statuses(plans: Sequence[BenchmarkPlan], results: Results) -> dict[str, Stat
     for trial in (trial for plan in plans for trial in plan.trials):
         if trial.id not in found:
             found[trial.id] = _status(results, trial.id)
-    return found
+    missing = [id for id, status in found.items() if status == "missing"]
+    return found | dict.fromkeys(stale_of_plans(plans, results, missing), "stale")
 
 
 def _status(results: Results, id: str) -> Status:

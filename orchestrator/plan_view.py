@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.table import Table
@@ -14,8 +15,9 @@ from orchestrator.estimate import Estimate, estimate
 from orchestrator.plan import Status, Unprepared
 from orchestrator.records import Results, read_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
+from orchestrator.stale import Stale, tally
 
-_STYLES: dict[Status, str] = {"done": "green", "missing": "yellow", "failed": "red"}
+_STYLES: dict[Status, str] = {"done": "green", "stale": "magenta", "missing": "yellow", "failed": "red"}
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -35,8 +37,10 @@ def counted(ids: Sequence[str], status: Mapping[str, Status]) -> str:
     """`13 trials: 3 done, 10 to run`, failed ones named when there are any."""
     unique = list(dict.fromkeys(ids))
     counts = Counter(status[id] for id in unique)
-    failed = f" ({counts['failed']} of them failed before)" if counts["failed"] else ""
-    return f"{_many(len(unique), 'trial')}: {counts['done']} done, {len(unique) - counts['done']} to run{failed}"
+    words: dict[Status, str] = {"failed": "failed before", "stale": "stale: recorded before something changed"}
+    parts = [f"{counts[s]} of them {text}" for s, text in words.items() if counts[s]]
+    remarks = f" ({', '.join(parts)})" if parts else ""
+    return f"{_many(len(unique), 'trial')}: {counts['done']} done, {len(unique) - counts['done']} to run{remarks}"
 
 
 def print_plan(
@@ -45,6 +49,7 @@ def print_plan(
     status: Mapping[str, Status],
     counts: Mapping[str, Mapping[str, int]],
     list_trials: bool,
+    stale: Mapping[str, Stale] = MappingProxyType({}),
 ) -> None:
     """A table with a row for each method, model and source, then sizes and, if asked for, every trial."""
     say(console, f"{plan.benchmark}: {plan.dataset_title}, domains {', '.join(plan.domains)}{_protocol(plan)}")
@@ -52,6 +57,8 @@ def print_plan(
         say(console, f"  {plan.description}")
     console.print(_table(plan, status))
     say(console, f"  {counted([t.id for t in plan.trials], status)}")
+    if former := [stale[t.id] for t in plan.trials if status[t.id] == "stale"]:
+        say(console, f"  stale, by the first thing that changed: {tally(former)}")
     every = _sum(estimate(t, counts) for t in plan.trials)
     left = _sum(estimate(t, counts) for t in plan.trials if status[t.id] != "done")
     say(console, f"  all trials: {_sizes(every)}")
@@ -59,7 +66,8 @@ def print_plan(
     if list_trials:
         for trial in plan.trials:
             builds = f"  <- {', '.join(trial.spec.inputs)}" if trial.spec.inputs else ""
-            say(console, f"  {status[trial.id]:<8}{trial.id}{builds}")
+            why = f"  {stale[trial.id].reason}" if status[trial.id] == "stale" else ""
+            say(console, f"  {status[trial.id]:<8}{trial.id}{builds}{why}")
     say(console, "")
 
 
@@ -67,15 +75,16 @@ def _table(plan: BenchmarkPlan, status: Mapping[str, Status]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="bold")
     for name in ("  method", "builds on", "model", "source", "seeds"):
         table.add_column(name, overflow="fold")
-    for name in ("trials", *_STYLES):
+    shown = [s for s in _STYLES if s != "stale" or any(status[t.id] == "stale" for t in plan.trials)]
+    for name in ("trials", *shown):
         table.add_column(name, justify="right")
     for (label, of, model, source), trials in _rows(plan):
-        by = {s: [t for t in trials if status[t.id] == s] for s in _STYLES}
+        by = {s: [t for t in trials if status[t.id] == s] for s in shown}
         seeds = "-" if trials[0].kind == "reference" else _spans(sorted({t.spec.seed for t in trials}))
         if trials[0].kind == "post_hoc" and len(trials[0].spec.inputs) > 1:
             seeds = f"{len(trials[0].spec.inputs)} together"
         cells = [f"  {label}", of or "-", model, source, seeds, str(len(trials))]
-        numbers = [Text(str(len(by[s])) if by[s] else "-", _STYLES[s] if by[s] else "dim") for s in _STYLES]
+        numbers = [Text(str(len(by[s])) if by[s] else "-", _STYLES[s] if by[s] else "dim") for s in shown]
         table.add_row(*map(Text, cells), *numbers)
     return table
 
@@ -130,12 +139,21 @@ def print_unprepared(console: Console, missing: Sequence[Unprepared]) -> None:
         say(console, f"unprepared: {item.what}; {'`run` makes it' if item.generated else item.todo}")
 
 
-def print_status(console: Console, plan: BenchmarkPlan, status: Mapping[str, Status], results: Results) -> None:
-    """Counts of a benchmark, and each failed trial with its reason and its log."""
+def print_status(
+    console: Console,
+    plan: BenchmarkPlan,
+    status: Mapping[str, Status],
+    results: Results,
+    stale: Mapping[str, Stale],
+) -> None:
+    """Counts of a benchmark, each stale trial with what changed, each failed one with its reason and its log."""
     counts = Counter(status[trial.id] for trial in plan.trials)
-    words = ", ".join(f"{counts[s]} {s}" for s in ("done", "failed", "missing"))
+    kinds: tuple[Status, ...] = ("done", "failed", *(("stale",) if counts["stale"] else ()), "missing")
+    words = ", ".join(f"{counts[s]} {s}" for s in kinds)
     say(console, f"{plan.benchmark}: {_many(len(plan.trials), 'trial')}: {words}")
     for trial in plan.trials:
+        if status[trial.id] == "stale":
+            say(console, f"  {trial.id}: {stale[trial.id].reason}")
         if status[trial.id] != "failed":
             continue
         error = read_record(results.record(trial.id)).error

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 COLUMNS = ("key", "label", "prediction", "confidence", "nll", "correct")
+LATER = ("brier",)
+"""Columns that files of earlier versions do not have."""
 
 
 class PredictionsError(ValueError):
@@ -30,6 +32,8 @@ class Predictions:
     nlls: NDArray[np.float32]
     """negative log-likelihood of the label, nats"""
     correct: NDArray[np.bool_]
+    briers: NDArray[np.float32] | None = None
+    """Brier score over all classes, in [0, 2]; None in files of earlier versions"""
 
 
 def read_predictions(path: Path, variant: str, domain: str, split: str = "test") -> Predictions:
@@ -39,14 +43,16 @@ def read_predictions(path: Path, variant: str, domain: str, split: str = "test")
     """
     chosen = (pc.field("variant") == variant) & (pc.field("domain") == domain) & (pc.field("split") == split)
     try:
-        table = pq.read_table(path, columns=list(COLUMNS), filters=chosen)
+        there = pq.read_schema(path).names
+        columns = [*COLUMNS, *(name for name in LATER if name in there)]
+        table = pq.read_table(path, columns=columns, filters=chosen)
     except FileNotFoundError:
         raise PredictionsError(f"{path} does not exist; without per-image outcomes there is nothing to pair") from None
     except (pa.ArrowException, OSError) as error:
         raise PredictionsError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not table.num_rows:
         raise PredictionsError(f"{path} has no outcomes of {variant or 'the model'} on {domain}/{split}")
-    numbers = {name: table.column(name).to_numpy() for name in COLUMNS[1:]}
+    numbers = {name: table.column(name).to_numpy() for name in columns[1:]}
     return Predictions(
         keys=tuple(table.column("key").to_pylist()),
         labels=numbers["label"],
@@ -54,4 +60,5 @@ def read_predictions(path: Path, variant: str, domain: str, split: str = "test")
         confidences=numbers["confidence"],
         nlls=numbers["nll"],
         correct=numbers["correct"],
+        briers=numbers.get("brier"),
     )

@@ -36,6 +36,26 @@ class Evaluation(Frozen):
     class_accuracy: float | None = Field(
         None, ge=0, le=1, description="mean over the classes of the share that is right; null in early records"
     )
+    ece: float | None = Field(
+        None, ge=0, le=1, description="calibration error, 15 bins, the whole split at once; null in early records"
+    )
+    brier: float | None = Field(
+        None, ge=0, le=2, description="mean over the images of the Brier score over all classes; null in early records"
+    )
+    energy_gap: float | None = Field(
+        None,
+        ge=0,
+        description="mean squared difference to the zero-shot model's energies -<F(x), G(t)> over the images and 10,000 random "
+        "texts, no temperature; this and the next three: null in early records, for split 'val', for datasets of transfer, "
+        "and for what is not one image encoder",
+    )
+    energy_gap_absolute: float | None = Field(None, ge=0, description="the same with absolute differences")
+    feature_distortion: float | None = Field(
+        None,
+        ge=0,
+        description="mean Euclidean distance of L2-normalised features from the zero-shot model's, in [0, 2]",
+    )
+    feature_distortion_raw: float | None = Field(None, ge=0, description="the same before normalisation")
 
 
 class TracePoint(Frozen):
@@ -84,6 +104,9 @@ class TrialRecord(Frozen):
     )
     no_transfer: dict[str, str] = Field(
         default_factory=dict, description="variant -> why it was not evaluated on the datasets of transfer"
+    )
+    no_energy: dict[str, str] = Field(
+        default_factory=dict, description="variant -> why it has no energy gap, or no feature distortion either"
     )
     data: str = Field("", description="attestations of the prepared data, one line for each dataset")
     warnings: tuple[str, ...] = Field((), description="differences to published values, as they were shown")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from orchestrator.grid import Kind, Outcome
-from orchestrator.records import Evaluation
+from orchestrator.records import Evaluation, TrialRecord
 from orchestrator.series import Series, combine
 from orchestrator.spec import PlannedTrial
 
@@ -18,6 +19,7 @@ Evaluated = Mapping[tuple[str, str], Evaluation]
 
 
 NO_TRANSFER = Series({}, absent="no dataset beside the benchmark's own")
+NOTHING = Series({}, absent="not measured")
 
 
 class Fold(NamedTuple):
@@ -65,6 +67,17 @@ class Row:
     """result of transfer -> top-1, as a fraction; over the folds if there are several. Never part of `shift`"""
     transfer_mean: Series = NO_TRANSFER
     """mean over the datasets of transfer, of each the mean over its domains"""
+    worst: Series = NOTHING
+    """the lowest accuracy on a shifted domain, of each seed"""
+    reference_ece: Series = NOTHING
+    shift_ece: Series = NOTHING
+    """calibration error, mean over the domains"""
+    train_seconds: Series = NOTHING
+    """wall time of training; of several folds together"""
+    gpu_hours: Series = NOTHING
+    """training seconds x workers / 3600 where they ran on GPUs; a GPU shared with other trials counts whole"""
+    outcomes: tuple[Outcome, ...] = ()
+    """the trials it is made of"""
 
     @property
     def name(self) -> str:
@@ -104,6 +117,7 @@ class RowMaker:
         transfer = {
             place: combine(statistics.fmean, *(row.transfer[place] for row in parts)) for place in first.transfer
         }
+        accuracy = {domain: row.accuracy[domain] for row, domain in held_out}
         return Row(
             label=first.label,
             of=first.of,
@@ -111,7 +125,7 @@ class RowMaker:
             parameters=parameters,
             kind=first.kind,
             method=first.method,
-            accuracy={domain: row.accuracy[domain] for row, domain in held_out},
+            accuracy=accuracy,
             nll={domain: row.nll[domain] for row, domain in held_out},
             reference=combine(statistics.fmean, *(row.reference for row in parts)),
             shift=combine(statistics.fmean, *(row.shift for row in parts)),
@@ -119,6 +133,12 @@ class RowMaker:
             shift_nll=combine(statistics.fmean, *(row.shift_nll for row in parts)),
             transfer=transfer,
             transfer_mean=self._transfer_mean(transfer),
+            worst=combine(min, *accuracy.values()),
+            reference_ece=combine(statistics.fmean, *(row.reference_ece for row in parts)),
+            shift_ece=combine(statistics.fmean, *(row.shift_ece for row in parts)),
+            train_seconds=combine(math.fsum, *(row.train_seconds for row in parts)),
+            gpu_hours=combine(math.fsum, *(row.gpu_hours for row in parts)),
+            outcomes=tuple(outcomes),
         )
 
     def _transfer_mean(self, transfer: Mapping[str, Series]) -> Series:
@@ -138,6 +158,7 @@ class RowMaker:
         domains = (*fold.sources, *fold.shifted)
         accuracy = {domain: series(domain, lambda e: e.accuracy) for domain in domains}
         nll = {domain: series(domain, lambda e: e.nll) for domain in domains}
+        ece = {domain: series(domain, lambda e: e.ece) for domain in domains}
         transfer = {place: series(place, lambda e: e.accuracy) for places in self.transfer for place in places}
         by_image = by_class = None
         if self.seen_unseen and set(self.seen_unseen) <= set(domains):
@@ -161,7 +182,38 @@ class RowMaker:
             by_class=by_class,
             transfer=transfer,
             transfer_mean=self._transfer_mean(transfer),
+            worst=combine(min, *(accuracy[d] for d in fold.shifted)) if fold.shifted else NOTHING,
+            reference_ece=_over(ece, fold.sources, "no reference domain"),
+            shift_ece=_over(ece, fold.shifted, "no shifted domain"),
+            train_seconds=_cost(own, lambda record: record.seconds.get("train")),
+            gpu_hours=_cost(own, gpu_hours),
+            outcomes=tuple(outcomes),
         )
+
+
+def gpu_hours(record: TrialRecord) -> float | None:
+    """What training took of GPUs; None on CPUs, without training and where the record does not say."""
+    seconds, environment = record.seconds.get("train"), record.environment
+    if seconds is None or environment is None or environment.device == "cpu":
+        return None
+    return seconds * environment.num_workers / 3600
+
+
+def _cost(outcomes: Sequence[Outcome], pick: Callable[[TrialRecord], float | None]) -> Series:
+    """What each seed of a trained row cost; post-hoc rows cost what they build on, which has a row of its own."""
+    if not outcomes or outcomes[0].trial.kind != "trained":
+        return Series({}, absent="nothing is trained")
+    if len({o.trial.spec.seed for o in outcomes}) < len(outcomes):
+        return Series({}, absent="several trials share a seed")
+    values: dict[int, float] = {}
+    missing: dict[int, str] = {}
+    for o in outcomes:
+        value = pick(o.record) if o.status == "done" and o.record is not None else None
+        if value is None:
+            missing[o.trial.spec.seed] = o.reason or "not recorded"
+        else:
+            values[o.trial.spec.seed] = value
+    return Series(values, missing)
 
 
 def harmonic(values: Sequence[float]) -> float:
@@ -219,7 +271,7 @@ def _series(
         elif value is not None:
             values[seed] = value
         elif place in found:
-            missing[seed] = "recorded before accuracies by class were"
+            missing[seed] = "recorded before this was measured"
         else:
             missing[seed] = _not_evaluated(o, variant, place) if found else f"has no variant {variant}"
     return Series(values, missing, constant=_is_constant(outcomes))

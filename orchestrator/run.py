@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from rich.text import Text
 import datasets
 from orchestrator import gate
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.live import Rebuilder
 from orchestrator.manifest import Manifest, ManifestError
+from orchestrator.observers import Observer
 from orchestrator.plan import Status, make_plans, statuses, unprepared
 from orchestrator.plan_view import counted, say
 from orchestrator.prepare import prepare
@@ -20,6 +23,7 @@ from orchestrator.records import Results, write_plan
 from orchestrator.report import build_report
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 from orchestrator.sweep import SweepError, SweepOptions, run_sweep
+from orchestrator.trackers import Tracking
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags
         _report(manifest, flags, console)
         return False
     try:
-        with bad_input(SweepError):
-            summary = run_sweep(plans, results, _options(manifest, flags), console=console)
+        with bad_input(SweepError), _observers(manifest, flags, console) as observers:
+            summary = run_sweep(plans, results, _options(manifest, flags), console=console, observers=observers)
     except gate.GateError as error:
         _refuse(str(error), console)
         _report(manifest, flags, console)
@@ -67,6 +71,19 @@ def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags
         say(console, f"{summary.completed} trials completed in {summary.seconds:.0f} s{failed}")
     _report(manifest, flags, console)
     return summary.failed == 0
+
+
+@contextlib.contextmanager
+def _observers(manifest: Manifest, flags: Flags, console: Console) -> Iterator[list[Observer]]:
+    """Who looks on while the sweep runs: what makes the page again, and what the manifest's `track:` names."""
+    found: list[Observer] = [Rebuilder(manifest.results)] if flags.report else []
+    if manifest.track:
+        found.append(Tracking(manifest.track, Results(manifest.results)))
+    try:
+        yield found
+    finally:
+        for line in (line for observer in found for line in observer.close()):
+            say(console, line)
 
 
 def _report(manifest: Manifest, flags: Flags, console: Console) -> None:

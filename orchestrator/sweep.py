@@ -22,6 +22,7 @@ from rich.console import Console
 
 from orchestrator.gate import GateError, waits
 from orchestrator.interrupts import Interrupts
+from orchestrator.observers import Observer
 from orchestrator.records import Results, TrialRecord, read_record, write_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 
@@ -78,13 +79,14 @@ def run_sweep(
     *,
     entry: str = ENTRY,
     console: Console | None = None,
+    observers: Sequence[Observer] = (),
 ) -> SweepSummary:
     """Run all trials of `plans` that are not done, each once even if several plans name it.
 
     A failed trial is recorded with its reason and fails the trials that need it; the others go on. Raises SweepError
     if nothing can run at all, GateError if published values are not reached and must be, and KeyboardInterrupt, with
     everything closed, on Ctrl-C or SIGTERM. `entry` names the function that runs a trial on the workers, as
-    'module:function'.
+    'module:function'. `observers` are told what happens; closing them is up to the caller.
     """
     began = time.monotonic()
     console = console or Console()
@@ -95,7 +97,7 @@ def run_sweep(
     done_before = sum(ended.get(id, "") is None for id in planned)
     if trials:
         with _only_sweep(results) as storage:
-            _run(trials, ended, results, options, storage, entry, console)
+            _run(trials, ended, results, options, storage, entry, console, observers)
     completed = sum(ended.get(id, "") is None for id in planned) - done_before
     return SweepSummary(done_before, completed, len(planned) - done_before - completed, time.monotonic() - began)
 
@@ -152,6 +154,7 @@ def _run(
     storage: Path,
     entry: str,
     console: Console,
+    observers: Sequence[Observer],
 ) -> None:
     # Imported here: Ray takes seconds, and a sweep with nothing left to run needs none of it.
     from orchestrator import cluster
@@ -169,7 +172,7 @@ def _run(
         pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after, options.cache_gib)
         with Progress(trials, shape.slots, results, display) as progress:
             _announce(progress, found, shape, len(trials), len(ended))
-            sweep = _Sweep(ended, results, pool, progress, storage, interrupts, options.strict)
+            sweep = _Sweep(ended, results, pool, progress, storage, interrupts, options.strict, observers)
             patience = 2.0
             try:
                 pool.start()
@@ -200,6 +203,7 @@ class _Sweep:
         storage: Path,
         interrupts: Interrupts,
         strict: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._ended = ended
         self._results = results
@@ -208,6 +212,7 @@ class _Sweep:
         self._storage = storage
         self._interrupts = interrupts
         self._strict = strict
+        self._observers = observers
         self._short: list[str] = []
         self._told: set[int] = set()
         self._noted: set[str] = set()
@@ -232,6 +237,8 @@ class _Sweep:
         """An event of a trial, relayed by Tune. A verdict is left to `on_end`."""
         if event.get("kind") in ("started", "metrics"):
             self._progress.event(id, event)
+            for observer in self._observers:
+                observer.event(self._trials[id], event)
 
     def on_end(self, id: str, result: Mapping[str, Any] | None, error: bool) -> None:
         """The Tune trial of `id` is over. What counts is the record."""
@@ -268,6 +275,8 @@ class _Sweep:
         self._pool.check()
         started = bool(self._progress.board.running or self._ended)
         self._progress.beat("" if started else "no worker has started yet")
+        for line in (line for observer in self._observers for line in observer.tick()):
+            self._progress.say(line, "yellow")
 
     def _why(self, id: str, record: TrialRecord | None, result: Mapping[str, Any] | None, error: bool) -> str:
         if result and result.get("kind") == "failed":
@@ -298,6 +307,8 @@ class _Sweep:
     def _close(self, id: str, record: TrialRecord | None, reason: str | None) -> None:
         self._ended[id] = reason
         self._progress.end(id, record, reason)
+        for observer in self._observers:
+            observer.end(self._trials[id], record, reason)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,9 @@ from datasets.transforms import TrainTransform
 from methods.base import Method, PostHoc, Variant
 from orchestrator.bench import MODEL_FILE, TEXT_FILE, Bench, Place
 from orchestrator.environment import describe_environment, peak_memory_bytes, reset_peak_memory
+from orchestrator.features import FEATURES_FILE
 from orchestrator.gate import differences
+from orchestrator.metrics import expected_calibration_error
 from orchestrator.outcomes import write_predictions
 from orchestrator.records import (
     ErrorInfo,
@@ -36,6 +38,7 @@ from orchestrator.spec import PlannedTrial, TrialSpec
 from orchestrator.transfer_evaluation import evaluate_transfer, open_transfer
 from orchestrator.warm import TrialError
 from training.checkpoint import save_tensors
+from training.energy import FeatureShift
 from training.evaluate import Outcomes
 from training.fit import Fit, FitResult
 from training.model import load_state
@@ -65,12 +68,14 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
         with stopwatch.stage("evaluate"):
             predictors = {v.name: v.predictor for v in variants}
             outcomes = bench.evaluate_all(predictors)
+            no_energy = bench.energies.why_not(predictors)
         with stopwatch.stage("transfer"):
             transferred, no_transfer = evaluate_transfer(bench, transfer, predictors)
             outcomes |= transferred
         record = _completed(trial, outcomes, variants, fitted, runtime).model_copy(
             update={
                 "no_transfer": no_transfer,
+                "no_energy": no_energy,
                 "data": "\n".join(prepared.attestation for prepared in (bench.prepared, *transfer.values())),
                 "notes": bench.pixels.lines if bench.pixels else (),
                 "num_attempts": attempt,
@@ -80,6 +85,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
         if runtime.is_main:
             with stopwatch.stage("save"):
                 write_predictions(folder / "predictions.parquet", outcomes)
+                bench.energies.save(folder / FEATURES_FILE, outcomes)
                 if fitted:
                     _save_weights(folder, trial, fitted)
             record = record.model_copy(update={"seconds": dict(stopwatch.seconds), "finished_at": _now()})
@@ -208,7 +214,22 @@ def _evaluation(variant: str, domain: str, split: Any, outcome: Outcomes) -> Eva
         accuracy=outcome.accuracy,
         nll=outcome.nll,
         class_accuracy=outcome.class_accuracy,
+        ece=expected_calibration_error(outcome.confidences, outcome.predictions == outcome.labels),
+        brier=outcome.brier,
+        **_shift(outcome.shift),
     )
+
+
+def _shift(shift: FeatureShift | None) -> dict[str, float | None]:
+    """The fields of a record that come from features."""
+    if shift is None:
+        return {}
+    return {
+        "energy_gap": shift.energy_gap,
+        "energy_gap_absolute": shift.energy_gap_absolute,
+        "feature_distortion": shift.distortion,
+        "feature_distortion_raw": shift.distortion_raw,
+    }
 
 
 def _trace(spec: TrialSpec, fitted: FitResult | None) -> tuple[TracePoint, ...]:

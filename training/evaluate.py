@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.energy import FeatureShift
 from training.groups import Groups
+from training.model import ImageClassifier
 from training.runtime import Runtime
 from training.types import Batch, Predictor, RawBatch
 
@@ -45,6 +47,10 @@ class Outcomes:
     """probability of the prediction, in [0, 1]"""
     nlls: NDArray[np.float32]
     """negative log-likelihood of the label, nats, >= 0"""
+    briers: NDArray[np.float32]
+    """Brier score over all classes, sum_k (p_k - [k = label])^2, in [0, 2] (Brier, Monthly Weather Review 1950)"""
+    shift: FeatureShift | None = None
+    """how far the features are from the zero-shot model's, where that was asked for"""
 
     @property
     def num_correct(self) -> int:
@@ -68,6 +74,16 @@ class Outcomes:
         """Mean over the images, summed in float64."""
         return float(self.nlls.mean(dtype=np.float64))
 
+    @property
+    def brier(self) -> float:
+        """Mean over the images, summed in float64."""
+        return float(self.briers.mean(dtype=np.float64))
+
+
+Observer = Callable[[Tensor, Mapping[str, Tensor]], None]
+"""Gets the images of each batch (B, 3, H, W) and the features before normalisation (B, D) of all predictors that are one image
+encoder."""
+
 
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 for matrix products on a GPU, float32 on a CPU; weights and optimiser stay float32 on both."""
@@ -81,40 +97,58 @@ def evaluate(
     normalise: Callable[[RawBatch], Batch],
     runtime: Runtime,
     groups: Groups | None = None,
+    observe: Observer | None = None,
 ) -> dict[str, Outcomes]:
     """Outcomes of each predictor over this rank's `batches`, gathered over all ranks. Images are decoded once for all.
 
     With `groups`, outcomes are over groups of labels; labels and predictions are then the first labels of their groups.
     The predictors must be in eval mode. Raises ValueError if a predictor gives logits that are not finite, or an image
-    has a label in no group.
+    has a label in no group. `observe` sees every batch after the predictors.
     """
     keys: list[str] = []
     columns: dict[str, list[Tensor]] = {name: [] for name in predictors}
     for raw in batches:
         batch = normalise(raw)
         keys += batch.keys
+        features: dict[str, Tensor] = {}
         for name, predictor in predictors.items():
             with autocast(runtime.device):
-                logits = predictor(batch.images)
+                logits, embedded = _forward(predictor, batch.images)
             columns[name].append(_outcome_rows(logits.float(), batch.labels, groups))
+            if embedded is not None:
+                features[name] = embedded
+        if observe:
+            observe(batch.images, features)
     everyone = _gather_keys(keys, runtime)
     return {name: _outcomes(name, everyone, rows, runtime) for name, rows in columns.items()}
 
 
+def _forward(predictor: Predictor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits (B, K), and the features before normalisation of what is one image encoder: one forward pass gives both."""
+    if type(predictor) is not ImageClassifier:  # a subclass may have a forward of its own
+        return predictor(images), None
+    raw = predictor.embed(images)
+    return predictor.logits(F.normalize(raw, dim=-1)), raw
+
+
 def _outcome_rows(logits: Tensor, labels: Tensor, groups: Groups | None) -> Tensor:
-    """(B, 4) float64: label, prediction, confidence, NLL; float64 holds every integer label exactly."""
+    """(B, 5) float64: label, prediction, confidence, NLL, Brier score; float64 holds every integer label exactly."""
     if groups:
         logits, labels = groups.logits(logits), groups.index(labels)
     log_probabilities = F.log_softmax(logits, dim=-1)
     confidence, prediction = log_probabilities.max(dim=-1)
     nll = F.nll_loss(log_probabilities, labels, reduction="none")
+    # From the differences themselves: 1 - 2 p_y + sum p^2 would lose all digits where p_y is near 1.
+    off = log_probabilities.exp() - F.one_hot(labels, log_probabilities.shape[1])
+    brier = off.square().sum(dim=-1)
     if groups:
         labels, prediction = groups.first(labels), groups.first(prediction)
-    return torch.stack([labels.double(), prediction.double(), confidence.exp().double(), nll.double()], dim=1)
+    columns = [labels, prediction, confidence.exp(), nll, brier]
+    return torch.stack([column.double() for column in columns], dim=1)
 
 
 def _outcomes(name: str, keys: tuple[str, ...], rows: list[Tensor], runtime: Runtime) -> Outcomes:
-    local = torch.cat(rows) if rows else torch.empty(0, 4, dtype=torch.float64, device=runtime.device)
+    local = torch.cat(rows) if rows else torch.empty(0, 5, dtype=torch.float64, device=runtime.device)
     table = runtime.all_gather(local).cpu().numpy()
     if not np.isfinite(table).all():
         raise ValueError(f"{name or 'the model'} gives logits that are not finite on {keys[0].split('/')[0]!r}")
@@ -122,8 +156,9 @@ def _outcomes(name: str, keys: tuple[str, ...], rows: list[Tensor], runtime: Run
         keys=keys,
         labels=table[:, 0].astype(np.int64),
         predictions=table[:, 1].astype(np.int64),
-        confidences=table[:, 2].astype(np.float32),
+        confidences=np.minimum(table[:, 2], 1).astype(np.float32),
         nlls=np.maximum(table[:, 3], 0).astype(np.float32),
+        briers=table[:, 4].astype(np.float32),
     )
 
 

@@ -60,10 +60,15 @@ class ImageClassifier(nn.Module):
         other = ImageClassifier(self.visual, head_for(self), float(self.logit_scale)).with_text(self.text_weights)
         return other.to(self.logit_scale.device).train(self.training)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Features g(x) before normalisation (B, D), float32 whatever the autocast, of normalised images (B, 3, H, W)."""
+        ImageClassifier.images_encoded += len(images)
+        features: Tensor = self.visual(images).float()
+        return features
+
     def encode_image(self, images: Tensor) -> Tensor:
         """L2-normalised features (B, D), float32 whatever the autocast, of normalised images (B, 3, H, W)."""
-        ImageClassifier.images_encoded += len(images)
-        return F.normalize(self.visual(images).float(), dim=-1)
+        return F.normalize(self.embed(images), dim=-1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K), float32."""

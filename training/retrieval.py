@@ -42,10 +42,22 @@ def kept(path: Path | None, runtime: Runtime, compute: Callable[[], Iterable[Ten
     `compute` gives this worker's rows (B, D) block by block. The workers agree on which of the two it is: it is computed
     unless all of them see a readable file. The file is replaced whole or not at all. None: nothing is kept.
     """
+    rows = read_kept(path, runtime)
+    return keep(path, runtime, compute()) if rows is None else rows
+
+
+def read_kept(path: Path | None, runtime: Runtime) -> Tensor | None:
+    """The rows in the file at `path` (N, D), on the CPU; None unless all workers can read it."""
     rows = _read(path)
-    if runtime.all_true(torch.tensor(rows is not None, device=runtime.device)) and rows is not None:
-        return rows
-    blocks = [block.float().to(runtime.device) for block in compute()]
+    return rows if runtime.all_true(torch.tensor(rows is not None, device=runtime.device)) else None
+
+
+def keep(path: Path | None, runtime: Runtime, parts: Iterable[Tensor]) -> Tensor:
+    """Write the rows of all workers in order of rank to `path`, if there is one, and return them, on the CPU.
+
+    `parts` are this worker's rows (B, D) block by block. The file is replaced whole or not at all.
+    """
+    blocks = [block.float().to(runtime.device) for block in parts]
     width = torch.tensor(float(blocks[0].shape[1] if blocks else 0), device=runtime.device)
     widest = int(runtime.all_gather(width[None]).max())  # a worker without a part does not know it
     rows = runtime.all_gather(torch.cat(blocks) if blocks else torch.empty(0, widest, device=runtime.device)).cpu()

@@ -38,6 +38,10 @@ class Runtime:
         """Rank 0 alone writes files and reports."""
         return self.rank == 0
 
+    def part(self, count: int) -> slice:
+        """This worker's contiguous part of `count` things, as `datasets.stream.EvalStream` deals images out."""
+        return slice(round(self.rank * count / self.world_size), round((self.rank + 1) * count / self.world_size))
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """`module` with gradients averaged over the workers; itself when there is one."""
         if self.world_size == 1:

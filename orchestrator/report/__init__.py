@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.aggregate import aggregate
+from orchestrator.board_statistics import with_statistics
+from orchestrator.choice import Rule, restrict
 from orchestrator.records import Results, load_plans, load_records, write_atomic
-from orchestrator.report.export import csv_text, markdown
+from orchestrator.report.export import csv_text, markdown, rows_csv_text
 from orchestrator.report.page import html_text
 
 __all__ = ["build_report"]
 
 
-def build_report(results: Path) -> list[Path]:
-    """Write leaderboard.html, .md and .csv into `results` and return their paths.
+def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
+    """Write leaderboard.html, .md, .csv and leaderboard-rows.csv into `results` and return their paths.
 
-    Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records.
+    Intervals come from the per-image outcomes of the trials and are kept in `results`/cache/statistics.
+
+    With a `rule` only of the trials whose weights it chose, see `orchestrator.choice`.
+
+    Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records, or none of the rule.
     """
     root = Path(results)
     if not root.is_dir():
@@ -28,10 +34,17 @@ def build_report(results: Path) -> list[Path]:
             f"{root}: no plans and no records{damaged}, so nothing to report; "
             "give the folder that `python -m orchestrator run` wrote, the one with trials/ in it"
         )
-    board = aggregate(plans, loaded)
+    if rule is not None:
+        plans, loaded = restrict(plans, loaded, rule)
+    board = with_statistics(folder, aggregate(plans, loaded, rule))
     written = []
-    for name, text in (("html", html_text(board)), ("md", markdown(board)), ("csv", csv_text(board))):
-        path = root / f"leaderboard.{name}"
+    for name, text in (
+        (".html", html_text(board)),
+        (".md", markdown(board)),
+        (".csv", csv_text(board)),
+        ("-rows.csv", rows_csv_text(board)),
+    ):
+        path = root / f"leaderboard{name}"
         write_atomic(path, text)
         written.append(path)
     return written

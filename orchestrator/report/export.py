@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterator
 
 from orchestrator.aggregate import Board, Table
+from orchestrator.choice import rule_text
 from orchestrator.grid import Outcome
-from orchestrator.report.tables import columns, incomplete, no_baseline, seeds
+from orchestrator.intervals import Interval
+from orchestrator.report.tables import columns, incomplete, no_baseline, no_intervals, seeds, statistics
+from orchestrator.series import Series
 
 CSV_COLUMNS = (
     "benchmark",
@@ -35,6 +38,55 @@ CSV_COLUMNS = (
     "reason",
 )
 """One row for each evaluation; a trial without a result has one row with its reason and no numbers."""
+
+INTERVALS = (
+    "[low, high]: 95 % interval over seeds and images (paired hierarchical bootstrap); rank: places by shift mean that "
+    "all pairs of rows, with Holm's adjustment at 5 %, do not exclude."
+)
+ROWS_COLUMNS = (
+    *("benchmark", "model", "source", "row", "seeds", "quantity"),
+    *("mean", "sd", "low", "high", "why"),
+)
+"""Of the CSV of rows: one line for each row and quantity, accuracies and differences as fractions."""
+
+
+def rows_csv_text(board: Board) -> str:
+    """What the tables show, with full precision: means, standard deviations over seeds and 95 % intervals."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(ROWS_COLUMNS)
+    for table in board.tables:
+        source = "all but the domain" if table.leave_one_out else "+".join(table.sources)
+        for index, row in enumerate(table.rows):
+            head = [table.benchmark, table.model, source, row.name, seeds(row)]
+            writer.writerows([*head, *line] for line in _quantities(table, index))
+    return file.getvalue()
+
+
+def _quantities(table: Table, index: int) -> Iterator[list[object]]:
+    row, found = table.rows[index], statistics(table, index)
+    for domain, series in row.accuracy.items():
+        yield _quantity(f"accuracy on {domain}", series, found.domains.get(domain), found.why)
+    yield _quantity("reference accuracy", row.reference, found.reference, found.why)
+    yield _quantity("shift mean", row.shift, found.shift, found.why)
+    for other, versus, intervals in (
+        (table.zero_shot, table.to_zero_shot[index], found.to_zero_shot),
+        (table.baseline, table.to_baseline[index], found.to_baseline),
+    ):
+        if other is not None and other is not row:
+            for name, series, interval in (
+                ("reference accuracy", versus.reference, intervals.reference),
+                ("shift mean", versus.shift, intervals.shift),
+            ):
+                yield _quantity(f"{name} minus that of {other.name}", series, interval, found.why)
+    if found.rank is not None:
+        yield ["rank by shift mean", None, None, *found.rank, None]
+
+
+def _quantity(name: str, series: Series, interval: Interval | None, why: str) -> list[object]:
+    numbers = [series.mean, series.sd, *((interval.low, interval.high) if interval else (None, None))]
+    reason = series.why or (why if interval is None else "")
+    return [name, *(None if number is None else repr(number) for number in numbers), reason]
 
 
 def csv_text(board: Board) -> str:
@@ -70,6 +122,10 @@ def markdown(board: Board) -> str:
         f"{done} of {len(board.outcomes)} trials done. Mean ± standard deviation over seeds (ddof = 1).",
     ]
     lines += ["", *(f"- WARNING {escape(line)}" for line in warnings(board)), ""] if any(warnings(board)) else []
+    if any(table.statistics and table.statistics.has_intervals for table in board.tables):
+        lines += ["", INTERVALS]
+    if board.rule:
+        lines += ["", f"Shown: {rule_text(board.rule)}."]
     if board.inferred:
         lines.append("There is no plan in this folder: the grid is inferred from the records.")
     for table in board.tables:
@@ -96,10 +152,11 @@ def _markdown_table(table: Table) -> list[str]:
     shown = columns(table)
     lines = [_line(["method", "seeds", *(column.full_title for column in shown)]), "|:--|--:|" + "--:|" * len(shown)]
     for index, row in enumerate(table.rows):
-        lines.append(_line([row.name, seeds(row), *(column.cell(index).text for column in shown)]))
+        lines.append(_line([row.name, seeds(row), *(column.cell(index).full_text for column in shown)]))
     notes = [f"- {escape(name)}: {escape(why)}" for name, why in incomplete(table)]
     if reason := no_baseline(table):
         notes.append(f"- No differences to plain fine-tuning: {escape(reason)}")
+    notes += [f"- {escape(name)} without interval: {escape(why)}" for name, why in no_intervals(table)]
     return [*lines, *(["", *notes] if notes else [])]
 
 

@@ -7,6 +7,7 @@ and no connection; names from the manifest reach the page only through jinja's e
 from __future__ import annotations
 
 import hashlib
+import math
 import shlex
 from base64 import b64encode
 from collections import Counter
@@ -21,12 +22,27 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from orchestrator.aggregate import Board, Table
+from orchestrator.choice import rule_text
 from orchestrator.grid import Outcome
 from orchestrator.records import TrialRecord
-from orchestrator.report import figures
 from orchestrator.report.export import count, heading, warnings
-from orchestrator.report.tables import columns, incomplete, mean_sd, no_baseline, percent, points, seeds
+from orchestrator.report.inspector import MOST_INSPECTED, details
+from orchestrator.report.panels import maps, panels
+from orchestrator.report.tables import (
+    amount,
+    columns,
+    incomplete,
+    mean_sd,
+    no_baseline,
+    no_intervals,
+    not_drawn,
+    percent,
+    points,
+    seeds,
+)
+from orchestrator.rows import gpu_hours
 from orchestrator.selection import describe
+from orchestrator.spec import BenchmarkPlan
 
 HERE = Path(__file__).parent / "templates"
 SHOWN_OUTCOMES = 200
@@ -57,6 +73,8 @@ def html_text(board: Board) -> str:
         transfer=any(table.transfer for table in board.tables),
         leave_one_out=any(table.leave_one_out for table in board.tables),
         pooled=any(table.reference_split == "val" for table in board.tables),
+        intervals=any(table.statistics and table.statistics.has_intervals for table in board.tables),
+        most_inspected=MOST_INSPECTED,
         seen_unseen=any(row.by_class for table in board.tables for row in table.rows),
     )
 
@@ -106,6 +124,8 @@ def _facts(board: Board) -> Iterator[Fact]:
     tally = Counter(o.status for o in board.outcomes)
     records = {o.record.id: o.record for o in board.outcomes if o.record is not None}
     holes = ", ".join(f"{tally[status]} {status}" for status in ("failed", "missing") if tally[status])
+    if stale := sum(o.stale is not None for o in board.outcomes):
+        holes += f" ({stale} of them stale: recorded before code, data or settings changed)"
     yield Fact(
         "Trials done", f"{tally['done']} of {len(board.outcomes)}", holes or "none failed, none missing", bool(holes)
     )
@@ -115,11 +135,23 @@ def _facts(board: Board) -> Iterator[Fact]:
         warning = "; selects on the split that is reported" if optimistic else ""
         yield Fact("Weights chosen by", rule, text + warning, optimistic)
     yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
+    yield from _intervals(board)
     yield from _data(board, list(records.values()))
     if differing := list(warnings(board)):
         detail = "zero-shot accuracies differ from published ones, see below"
         yield Fact("Check before use", count(len(differing), "warning"), detail, bad=True)
     yield from _provenance(list(records.values()))
+
+
+def _intervals(board: Board) -> Iterator[Fact]:
+    several = [table for table in board.tables if table.statistics is not None]
+    missing = [row for t in several if t.statistics for row in t.statistics.rows if row.why]
+    if any(t.statistics and t.statistics.has_intervals for t in several):
+        detail = "over seeds and images, paired; bold: no row is surely better, all pairs, Holm, 5 %"
+        holes = f"; {count(len(missing), 'row')} without, see below the table" if missing else ""
+        yield Fact("[low, high]", "95 % interval", detail + holes)
+    elif several:
+        yield Fact("[low, high]", "no intervals", "no per-image outcomes that can be paired")
 
 
 def _data(board: Board, records: list[TrialRecord]) -> Iterator[Fact]:
@@ -144,7 +176,9 @@ def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
     train = sum(r.seconds.get("train", 0.0) for r in records)
     devices = ", ".join(sorted({e.device for e in environments})) or "device unknown"
     total = duration(sum(sum(r.seconds.values()) for r in records))
-    yield Fact("Training time", duration(train), f"{total} with loading and evaluation; {devices}")
+    spent = [of for of in map(gpu_hours, records) if of is not None]
+    hours = f"{amount(math.fsum(spent))} GPU-hours; " if spent else ""
+    yield Fact("Training time", duration(train), f"{hours}{total} with loading and evaluation; {devices}")
     newest = max(r.finished_at for r in records)
     yield Fact("Made from", count(len(records), "record"), f"newest {newest[:16].replace('T', ' ')} UTC")
 
@@ -169,11 +203,13 @@ def _section(board: Board, index: int) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "dataset": plan.dataset_title,
         "description": plan.description,
-        "tables": [_table(number, table) for number, table in tables],
+        "tables": [_table(board, plan, number, table) for number, table in tables],
+        "maps": maps([table for _, table in tables]),
     }
 
 
-def _table(number: int, table: Table) -> dict[str, Any]:
+def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table) -> dict[str, Any]:
+    room = MOST_INSPECTED - sum(len(earlier.rows) for earlier in board.tables[:number])
     shown = columns(table)
     groups: list[list[Any]] = []
     for column in shown:
@@ -197,34 +233,12 @@ def _table(number: int, table: Table) -> dict[str, Any]:
         ],
         "incomplete": list(incomplete(table)),
         "no_baseline": no_baseline(table),
-        "figures": _figures(table),
+        "no_intervals": list(no_intervals(table)),
+        "not_drawn": list(not_drawn(table)),
+        "details": details(table, plan, max(0, room)),
+        "num_rows": len(table.rows),
+        "figures": panels(table),
     }
-
-
-def _figures(table: Table) -> list[dict[str, Any]]:
-    if not table.has_reference or not table.shifted:
-        return []
-    over = table.over
-    shown = [
-        {
-            "name": "scatter",
-            "title": f"What a gain on {over} costs elsewhere",
-            "caption": "One point for each row, mean over its seeds with s.d. both ways; small dots are single seeds. "
-            "The star is the zero-shot model, lines are interpolations between it and a fine-tuned model. "
-            "Up is more robust, right is better on the reference domain.",
-            "json": figures.scatter(table),
-        }
-    ]
-    if table.zero_shot is not None and len(table.rows) > 1:
-        shown.append(
-            {
-                "name": "domains",
-                "title": "Gained and lost on each domain",
-                "caption": "Difference to the zero-shot model in percentage points. Click a name to show or hide it.",
-                "json": figures.by_domain(table),
-            }
-        )
-    return shown
 
 
 def _summary(table: Table) -> str:
@@ -243,6 +257,8 @@ def _summary(table: Table) -> str:
 
 
 def _notes(board: Board) -> Iterator[str]:
+    if board.rule:
+        yield f"Shown: {rule_text(board.rule)}."
     if board.inferred:
         yield (
             "There is no plan in this folder, so the grid is inferred from the records: a trial that left no record "

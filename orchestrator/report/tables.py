@@ -5,14 +5,17 @@ Shared by the page and by Markdown, so that the two never differ. Text here is p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.aggregate import Comparison, Table
+from orchestrator.intervals import ComparisonIntervals, Interval, RowStatistics
 from orchestrator.rows import Row, SeenUnseen
 from orchestrator.series import Series
 
 MINUS = "\N{MINUS SIGN}"
+EN_DASH = "\N{EN DASH}"
+NO_STATISTICS = "per-image outcomes were not read"
 NO_SEEDS = "\N{EN DASH}"
 """Shown where a number of seeds makes no sense: the model does not train."""
 
@@ -31,6 +34,17 @@ class Cell:
     """of a difference: -1, 0 or 1 after rounding"""
     partial: str = ""
     """'1/3' when some seeds are there but not all"""
+    interval: str = ""
+    """'[80.1, 82.3]', 95 %; '' where there is none"""
+    aside: bool = False
+    """the interval is of a column where it would take too much room: shown when asked for"""
+    best: bool = False
+    """no row is surely better"""
+
+    @property
+    def full_text(self) -> str:
+        """The cell where it has one line: '81.2 ± 0.4 [80.1, 82.3]'."""
+        return f"{self.text} {self.interval}" if self.interval and not self.aside else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,16 @@ class Column:
 
 def columns(table: Table) -> list[Column]:
     """The numeric columns of a table, in reading order."""
-    return [*_accuracy(table), *_seen_unseen(table), *_transfer(table), *_differences(table), *_nll(table)]
+    return [
+        *_accuracy(table),
+        *_rank(table),
+        *_seen_unseen(table),
+        *_transfer(table),
+        *_differences(table),
+        *_nll(table),
+        *_ece(table),
+        *_cost(table),
+    ]
 
 
 def percent(value: float) -> str:
@@ -69,6 +92,42 @@ def points(value: float) -> str:
 def nats(value: float) -> str:
     """A negative log-likelihood with two decimals."""
     return f"{value:.2f}"
+
+
+def amount(value: float) -> str:
+    """Seconds or hours with about three digits: '0.12', '4.5', '1,200'."""
+    return f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def interval_text(interval: Interval | None, show: Callable[[float], str]) -> str:
+    """'[80.1, 82.3]'; '' for none."""
+    return "" if interval is None else f"[{show(interval.low)}, {show(interval.high)}]"
+
+
+def statistics(table: Table, index: int) -> RowStatistics:
+    """Intervals of a row; without any if the table has no statistics."""
+    return table.statistics.rows[index] if table.statistics else RowStatistics(why=NO_STATISTICS)
+
+
+def no_intervals(table: Table) -> Iterator[tuple[str, str]]:
+    """Rows with means but without intervals where others have them, and why; rows of one reason are one entry."""
+    if table.statistics is None or not table.statistics.has_intervals:
+        return
+    reasons: dict[str, list[Row]] = {}
+    for row, found in zip(table.rows, table.statistics.rows, strict=True):
+        if found.why and row.shift.mean is not None:
+            reasons.setdefault(found.why, []).append(row)
+    for why, rows in reasons.items():
+        yield rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more", why
+
+
+def not_drawn(table: Table) -> Iterator[str]:
+    """Why figures of a table are missing, where a reader could wonder."""
+    if table.statistics is not None and not table.statistics.has_intervals:
+        name, why = table.rows[0].name, table.statistics.rows[0].why
+        yield f"No intervals, ranks, calibration curves and changes by class: {name}: {why}"
+    if any(row.kind == "trained" for row in table.rows) and all(row.shift.n < 2 for row in table.rows):
+        yield "No figure of single seeds: no row has several"
 
 
 def mean_sd(series: Series, show: Callable[[float], str], unit: Callable[[float], str]) -> str:
@@ -113,16 +172,58 @@ def no_baseline(table: Table) -> str:
 def _accuracy(table: Table) -> Iterator[Column]:
     group = "accuracy, %"
     held_out = ", val" if table.reference_split == "val" else ""
+    alone = len(table.sources) == 1
     for domain in table.sources:
-        yield Column(group, f"{domain} (ref.{held_out})", _cells(table, _on(domain), percent))
+        yield Column(
+            group, f"{domain} (ref.{held_out})", _with_interval(table, _on(domain), _of(domain), aside=not alone)
+        )
     if len(table.sources) > 1:
-        yield Column(group, "reference mean", _cells(table, lambda row: row.reference, percent))
+        mean = _with_interval(table, lambda row: row.reference, lambda found: found.reference)
+        yield Column(group, "reference mean", mean)
     for domain in table.shifted:
-        yield Column(group, domain, _cells(table, _on(domain), percent))
+        yield Column(group, domain, _with_interval(table, _on(domain), _of(domain), aside=True))
     if table.shifted:
-        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift, percent))
+        yield Column(group, shift_mean(table), _shift_cells(table))
+    if len(table.shifted) > 1:
+        yield Column(group, "worst", _cells(table, lambda row: row.worst, percent))
     if table.leave_one_out:
         yield Column(group, f"source mean (ref.{held_out})", _cells(table, lambda row: row.reference, percent))
+
+
+def _of(domain: str) -> Callable[[RowStatistics], Interval | None]:
+    return lambda found: found.domains.get(domain)
+
+
+def _with_interval(
+    table: Table,
+    pick: Callable[[Row], Series],
+    interval: Callable[[RowStatistics], Interval | None],
+    aside: bool = False,
+) -> Callable[[int], Cell]:
+    def cell(index: int) -> Cell:
+        shown = _cell(pick(table.rows[index]), percent, percent)
+        return replace(shown, interval=interval_text(interval(statistics(table, index)), percent), aside=aside)
+
+    return cell
+
+
+def _shift_cells(table: Table) -> Callable[[int], Cell]:
+    cells = _with_interval(table, lambda row: row.shift, lambda found: found.shift)
+    return lambda index: replace(cells(index), best=statistics(table, index).tied)
+
+
+def _rank(table: Table) -> Iterator[Column]:
+    if table.statistics is None or table.statistics.num_ranked < 2:
+        return
+
+    def cell(index: int) -> Cell:
+        found = statistics(table, index)
+        if found.rank is None:
+            return Cell("", None, found.why)
+        low, high = found.rank
+        return Cell(str(low) if low == high else f"{low}{EN_DASH}{high}", low + high / 1e6, best=found.tied)
+
+    yield Column("rank", f"of {table.statistics.num_ranked}", cell, lower_is_better=True)
 
 
 def _transfer(table: Table) -> Iterator[Column]:
@@ -174,14 +275,34 @@ def _on(domain: str) -> Callable[[Row], Series]:
 
 
 def _differences(table: Table) -> Iterator[Column]:
-    for other, comparisons in ((table.zero_shot, table.to_zero_shot), (table.baseline, table.to_baseline)):
+    others: tuple[tuple[Row | None, Sequence[Comparison], Callable[[RowStatistics], ComparisonIntervals]], ...] = (
+        (table.zero_shot, table.to_zero_shot, lambda found: found.to_zero_shot),
+        (table.baseline, table.to_baseline, lambda found: found.to_baseline),
+    )
+    for other, comparisons, intervals in others:
         if other is None or len(table.rows) < 2:
             continue
         group = f"difference to {other.name}"
         if table.has_reference:
-            yield Column(group, "reference", _difference_cells(comparisons, lambda c: c.reference))
+            yield Column(group, "reference", _reference_differences(table, comparisons, intervals))
         if table.shifted:
-            yield Column(group, shift_mean(table), _difference_cells(comparisons, lambda c: c.shift))
+            yield Column(group, shift_mean(table), _shift_differences(table, comparisons, intervals))
+
+
+def _reference_differences(
+    table: Table, comparisons: Sequence[Comparison], intervals: Callable[[RowStatistics], ComparisonIntervals]
+) -> Callable[[int], Cell]:
+    return lambda index: _difference(comparisons[index].reference, intervals(statistics(table, index)).reference)
+
+
+def _shift_differences(
+    table: Table, comparisons: Sequence[Comparison], intervals: Callable[[RowStatistics], ComparisonIntervals]
+) -> Callable[[int], Cell]:
+    return lambda index: _difference(comparisons[index].shift, intervals(statistics(table, index)).shift)
+
+
+def _difference(series: Series, interval: Interval | None) -> Cell:
+    return replace(_cell(series, points, percent, signed=True), interval=interval_text(interval, points))
 
 
 def _nll(table: Table) -> Iterator[Column]:
@@ -192,14 +313,25 @@ def _nll(table: Table) -> Iterator[Column]:
         yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift_nll, nats), lower_is_better=True)
 
 
+def _ece(table: Table) -> Iterator[Column]:
+    if all(row.shift_ece.mean is None and row.reference_ece.mean is None for row in table.rows):
+        return
+    group = "ECE, %"
+    if table.has_reference:
+        yield Column(group, "reference", _cells(table, lambda row: row.reference_ece, percent), lower_is_better=True)
+    if table.shifted:
+        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift_ece, percent), lower_is_better=True)
+
+
+def _cost(table: Table) -> Iterator[Column]:
+    if any(row.train_seconds.mean is not None for row in table.rows):
+        yield Column("training", "s", _cells(table, lambda row: row.train_seconds, amount), lower_is_better=True)
+    if any(row.gpu_hours.mean is not None for row in table.rows):
+        yield Column("training", "GPU-h", _cells(table, lambda row: row.gpu_hours, amount), lower_is_better=True)
+
+
 def _cells(table: Table, pick: Callable[[Row], Series], show: Callable[[float], str]) -> Callable[[int], Cell]:
     return lambda index: _cell(pick(table.rows[index]), show, show)
-
-
-def _difference_cells(
-    comparisons: tuple[Comparison, ...], pick: Callable[[Comparison], Series]
-) -> Callable[[int], Cell]:
-    return lambda index: _cell(pick(comparisons[index]), points, percent, signed=True)
 
 
 def _cell(series: Series, show: Callable[[float], str], unit: Callable[[float], str], signed: bool = False) -> Cell:

@@ -45,5 +45,6 @@ def write_outcomes(
             predictions=np.where(right, labels, (labels + 1) % 10),
             confidences=np.full(NUM_IMAGES, 0.9, np.float32),
             nlls=np.full(NUM_IMAGES, 0.5, np.float32),
+            briers=np.full(NUM_IMAGES, 0.3, np.float32),
         )
     write_predictions(results.trial(trial.id) / "predictions.parquet", outcomes)

@@ -46,7 +46,7 @@ class FakeSweep:
         self.failing = failing
         self.options: list[SweepOptions] = []
 
-    def __call__(self, plans, results, options, *, console=None) -> SweepSummary:
+    def __call__(self, plans, results, options, *, console=None, observers=()) -> SweepSummary:
         self.options.append(options)
         before = completed = failed = 0
         for plan in plans:

@@ -35,7 +35,9 @@ class LocalSweep:
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def __call__(self, plans: Any, results: Results, options: Any, *, console: Any = None) -> SweepSummary:
+    def __call__(
+        self, plans: Any, results: Results, options: Any, *, console: Any = None, observers: Any = ()
+    ) -> SweepSummary:
         trials = {t.id: t for plan in plans for t in plan.trials if not results.record(t.id).exists()}
         ended = {t.id: None for plan in plans for t in plan.trials if t.id not in trials}
         driver: Any = _Sweep(ended, results, None, Progress(), results.root, Quiet(), options.strict)  # type: ignore[arg-type]

@@ -29,6 +29,8 @@ def test_training_methods_and_datasets_load_no_ray() -> None:
 
 
 def test_records_aggregation_and_report_load_neither_ray_nor_torch() -> None:
+    watching = "orchestrator.live orchestrator.serve orchestrator.trackers orchestrator.live_cli"
+    assert loaded_after(watching, "ray", "torch", "tensorboardX", "pydantic") == ["pydantic"]
     assert loaded_after(TORCH_FREE, "ray", "torch", "pydantic") == ["pydantic"]
 
 

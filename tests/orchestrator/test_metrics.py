@@ -11,7 +11,13 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from orchestrator.metrics import calibration_bins, expected_calibration_error, per_class_accuracy, relative_accuracy
+from orchestrator.metrics import (
+    calibration_bins,
+    expected_calibration_error,
+    pearson,
+    per_class_accuracy,
+    relative_accuracy,
+)
 from orchestrator.robustness import fit_line
 
 
@@ -64,6 +70,15 @@ def test_class_accuracies_are_those_of_torchmetrics() -> None:
 def test_relative_accuracy() -> None:
     assert relative_accuracy(0.3, 0.6) == pytest.approx(0.5)
     assert np.isnan(relative_accuracy(0.3, 0.0))
+
+
+def test_the_correlation_is_that_of_scipy_and_none_where_there_is_none() -> None:
+    x, y = [0.01, 0.02, 0.05, 0.03], [0.9, 0.8, 0.5, 0.75]
+    assert pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic)
+    assert np.isnan(pearson(x[:2], y[:2]))
+    assert np.isnan(pearson(x, [0.5] * 4))
+    with pytest.raises(ValueError, match="4 and 3"):
+        pearson(x, y[:3])
 
 
 def test_the_line_is_that_of_scipy_with_its_band() -> None:

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from orchestrator.aggregate import aggregate
-from orchestrator.records import Loaded
-from orchestrator.report import build_report, figures
+from orchestrator.board_statistics import with_statistics
+from orchestrator.records import Loaded, Results, load_plans, load_records, write_plan
+from orchestrator.report import build_report, charts, figures
 from orchestrator.report.page import duration, html_text
-from tests.orchestrator.record_factory import Folder, demo, incomplete
+from tests.orchestrator.outcome_factory import write_outcomes
+from tests.orchestrator.record_factory import DOMAINS, Folder, demo, incomplete
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -113,7 +116,7 @@ def test_no_button_sends_a_chart_anywhere(demo_page: Opened) -> None:
 def test_a_click_sorts_by_number(demo_page: Opened) -> None:
     plan_order = demo_page.column(1)
     header = demo_page.page.locator("#table-0-board thead tr:nth-child(2) th", has_text="shift mean").nth(1)
-    column = 10
+    column = 11
     assert numbers(demo_page.column(column)) != sorted(numbers(demo_page.column(column)), reverse=True)
     header.click()
     demo_page.page.wait_for_selector("th.dt-ordering-desc")
@@ -135,7 +138,7 @@ def test_a_click_sorts_by_number(demo_page: Opened) -> None:
 def test_the_first_click_puts_the_best_first_and_holes_last(browser: Any, tmp_path: Path) -> None:
     opened = open_page(browser, build_report(incomplete().write(tmp_path))[0])
     headers = opened.page.locator("#table-0-board thead tr:nth-child(2) th")
-    for index, best in ((0, max), (11, min)):
+    for index, best in ((0, max), (12, min)):
         headers.nth(index).click()
         opened.page.wait_for_selector(f"th.dt-ordering-{'desc' if best is max else 'asc'}")
         cells = opened.column(index + 3)
@@ -194,6 +197,66 @@ def test_hostile_names_are_text(browser: Any, tmp_path: Path) -> None:
     opened.page.get_by_role("button", name="Columns").click()
     assert domains[1] in [text.rstrip("✓") for text in opened.texts(".dt-button-collection button")]
     assert opened.page.locator("main img").count() == 0
+    opened.quiet()
+
+
+def with_outcomes(root: Path, label: str) -> Path:
+    """Two sources, three seeds and per-image outcomes; `label` is a method, and class 0."""
+    folder, rng = Folder(domains=DOMAINS), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    trials += [
+        folder.trial(name, seed, sources=(source,))
+        for source in ("real", "sketch")
+        for name in ("ft", label)
+        for seed in range(3)
+    ]
+    for trial in trials:
+        folder.done(trial, (55, 60, 50, 40, 45))
+    folder.failed(folder.trial("broken", 0), type=HOSTILE, message="no </script> here")
+    results = Results(folder.write(root))
+    (plan,) = folder.plans()
+    write_plan(results, plan.model_copy(update={"classnames": tuple(f"{label} {i}" for i in range(10))}))
+    for trial in trials:
+        write_outcomes(results, trial, {"ft": 0.5, label: 0.8}.get(trial.label, 0.6), rng)
+    return root
+
+
+@pytest.mark.browser
+def test_everything_from_outcomes_with_hostile_names(browser: Any, tmp_path: Path) -> None:
+    opened = open_page(browser, build_report(with_outcomes(tmp_path, HOSTILE))[0])
+    page, scatter = opened.page, opened.page.locator("#table-0-scatter")
+    for figure in ("table-0-forest", "table-0-seeds", "table-0-cost", "table-0-calibration", "benchmark-0-map-0"):
+        assert page.locator(f"#{figure} .plot-container").count() == 1, figure
+    assert page.locator("#benchmark-0-map-0 .hm").count() == 1
+    assert HOSTILE in opened.texts("#table-0-forest .ytick text")
+    before = scatter.locator(".ytick text").all_text_contents()
+    place = scatter.locator(".scatterlayer .point").first.get_attribute("transform")
+    page.get_by_role("button", name="Logit axes").first.click()
+    page.wait_for_function(
+        "before => document.querySelector('#table-0-scatter .scatterlayer .point').getAttribute('transform') !== before",
+        arg=place,
+    )
+    assert page.get_by_role("button", name="Logit axes").first.get_attribute("aria-pressed") == "true"
+    assert all(0 < float(tick) < 100 for tick in scatter.locator(".ytick text").all_text_contents())
+    page.get_by_role("button", name="Linear axes").first.click()
+    page.wait_for_function(
+        "before => document.querySelector('#table-0-scatter .scatterlayer .point').getAttribute('transform') === before",
+        arg=place,
+    )
+    assert scatter.locator(".ytick text").all_text_contents() == before
+    page.locator("#table-0 details.inspector > summary").click()
+    page.locator("#table-0 details.row > summary", has_text=HOSTILE).click()
+    shown = page.locator("#table-0 details.row[open]").inner_text()
+    for text in (f"{HOSTILE} 0", "lr=", "Python 3.11.9", "train 20.0, evaluate 2.0", "python -m orchestrator run"):
+        assert text in shown
+    page.locator("#table-0 details.row > summary", has_text="broken").click()
+    assert f"failed: {HOSTILE}: no </script> here" in page.locator("#table-0 details.row[open]").last.inner_text()
+    bold = page.locator("#table-0-board td.best small").first
+    assert re.fullmatch(r"\[\d+\.\d, \d+\.\d\]", bold.inner_text().strip())
+    assert page.locator("main img").count() == 0
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("() => document.documentElement.scrollWidth === 390")
     opened.quiet()
 
 
@@ -280,7 +343,7 @@ def test_everything_is_inside_once(tmp_path: Path) -> None:
     html = build_report(demo(sources=("real", "sketch")).write(tmp_path))[0].read_text(encoding="utf-8")
     assert html.count("plotly.js v") == 1
     assert html.count('id="tables-bundle"') == 1
-    assert html.count('class="chart"') == 4
+    assert html.count('class="chart"') == 2 * len(("scatter", "domains", "seeds", "cost")) + 1, "and one map"
     ours = re.sub(r"<(style|script)\b.*?</\1>", "", html, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", ours) == []
     assert len(html) < 7_000_000
@@ -319,6 +382,40 @@ def test_figures_are_valid_plotly() -> None:
         for table in aggregate(folder.plans(), Loaded(records=folder.records)).tables:
             go.Figure(figures.scatter(table))
             go.Figure(figures.by_domain(table))
+
+
+def test_figures_from_outcomes_are_valid_plotly_and_of_the_right_numbers(tmp_path: Path) -> None:
+    results = Results(with_outcomes(tmp_path, "better"))
+    tables = with_statistics(results, aggregate(load_plans(results), load_records(results))).tables
+    table = tables[0]
+    assert table.statistics is not None
+    forest, logit = charts.forest(table), figures.scatter(table, "logit")
+    made = [forest, logit, charts.every_seed(table), charts.cost(table), *(m for _, m in charts.source_target(tables))]
+    made += [charts.calibration(table, part) for part in ("reference", "shift")]
+    assert len(made) == 8
+    for figure in made:
+        go.Figure(figure)
+    interval = table.statistics.rows[2].to_baseline.shift
+    assert forest is not None and interval is not None
+    assert [100 * interval.low, 100 * interval.high] in [trace["x"] for trace in forest["data"]]
+    better = next(trace for trace in logit["data"] if trace.get("name") == "better")
+    mean = table.rows[2].shift.mean or 0
+    assert better["y"] == [pytest.approx(np.log(mean / (1 - mean)))]
+    shift = table.statistics.rows[2].shift
+    assert shift is not None
+    assert better["error_y"]["array"] == [pytest.approx(np.log(shift.high / (1 - shift.high)) - better["y"][0])]
+
+
+def test_figures_without_their_data_are_left_out() -> None:
+    folder = demo(seeds=(0,))
+    (table,) = aggregate(folder.plans(), Loaded(records=folder.records)).tables
+    assert charts.forest(table) is None
+    assert charts.every_seed(table) is None
+    assert charts.calibration(table, "shift") is None
+    assert list(charts.source_target([table])) == []
+    assert "No figure of single seeds: no row has several" in html_text(
+        aggregate(folder.plans(), Loaded(records=folder.records))
+    )
 
 
 def test_interpolations_run_from_zero_shot_to_the_fine_tuned_model() -> None:

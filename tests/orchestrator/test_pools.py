@@ -92,7 +92,7 @@ class TestTrial:
         assert record.status == "completed"
         metrics = (results.trial(trial.id) / "metrics.jsonl").read_text()
         assert '"retrieval": ' in metrics
-        (kept,) = (results.root / "cache").iterdir()
+        (kept,) = (results.root / "cache").glob("pool-*")
         assert kept.name.startswith("pool-image-")
         weights, _ = load_tensors(results.trial(trial.id) / "model.safetensors")
         monkeypatch.setattr("orchestrator.pairs.PairPool._images", None)  # nothing is computed again

@@ -26,14 +26,14 @@ GOLDEN = """\
 
 ## demo, tiny, reference real
 
-| method | seeds | real (ref.) | clipart | sketch | shift mean | difference to zero_shot: reference | difference to zero_shot: shift mean | difference to ft: reference | difference to ft: shift mean | NLL, nats: reference | NLL, nats: shift mean |
-|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
-| zero_shot | \N{EN DASH} | 50.0 | 60.0 | 40.0 | 50.0 |  |  | \N{MINUS SIGN}22.0 ± 2.8 | +9.0 ± 1.4 | 1.50 | 1.50 |
-| ft | 2 | 72.0 ± 2.8 | 52.0 ± 2.8 | 30.0 ± 0.0 | 41.0 ± 1.4 | +22.0 ± 2.8 | \N{MINUS SIGN}9.0 ± 1.4 |  |  | 1.28 ± 0.03 | 1.59 ± 0.01 |
-| lipsum_ft | 1 of 2 |  |  |  |  |  |  |  |  |  |  |
-| wise_ft of ft, alpha=0.25 | 1 | 58.0 | 60.0 | 38.0 | 49.0 | +8.0 | \N{MINUS SIGN}1.0 | \N{MINUS SIGN}12.0 | +9.0 | 1.42 | 1.51 |
-| wise_ft of ft, alpha=0.5 | 1 | 65.0 | 58.0 | 36.0 | 47.0 | +15.0 | \N{MINUS SIGN}3.0 | \N{MINUS SIGN}5.0 | +7.0 | 1.35 | 1.53 |
-| wise_ft of lipsum_ft | 0 of 1 |  |  |  |  |  |  |  |  |  |  |
+| method | seeds | real (ref.) | clipart | sketch | shift mean | worst | difference to zero_shot: reference | difference to zero_shot: shift mean | difference to ft: reference | difference to ft: shift mean | NLL, nats: reference | NLL, nats: shift mean | training: s |
+|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| zero_shot | \N{EN DASH} | 50.0 | 60.0 | 40.0 | 50.0 | 40.0 |  |  | \N{MINUS SIGN}22.0 ± 2.8 | +9.0 ± 1.4 | 1.50 | 1.50 |  |
+| ft | 2 | 72.0 ± 2.8 | 52.0 ± 2.8 | 30.0 ± 0.0 | 41.0 ± 1.4 | 30.0 ± 0.0 | +22.0 ± 2.8 | \N{MINUS SIGN}9.0 ± 1.4 |  |  | 1.28 ± 0.03 | 1.59 ± 0.01 | 20.0 ± 0.00 |
+| lipsum_ft | 1 of 2 |  |  |  |  |  |  |  |  |  |  |  |  |
+| wise_ft of ft, alpha=0.25 | 1 | 58.0 | 60.0 | 38.0 | 49.0 | 38.0 | +8.0 | \N{MINUS SIGN}1.0 | \N{MINUS SIGN}12.0 | +9.0 | 1.42 | 1.51 |  |
+| wise_ft of ft, alpha=0.5 | 1 | 65.0 | 58.0 | 36.0 | 47.0 | 36.0 | +15.0 | \N{MINUS SIGN}3.0 | \N{MINUS SIGN}5.0 | +7.0 | 1.35 | 1.53 |  |
+| wise_ft of lipsum_ft | 0 of 1 |  |  |  |  |  |  |  |  |  |  |  |  |
 
 - lipsum_ft: 1 of 2 seeds: s1 failed: ValueError: loss is not finite at step 31
 - wise_ft of lipsum_ft: 0 of 1 seeds: s0 not run
@@ -68,14 +68,14 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_markdown_is_the_golden_file(tmp_path: Path) -> None:
-    _, markdown, _ = build_report(golden_folder().write(tmp_path))
+    _, markdown, *_ = build_report(golden_folder().write(tmp_path))
     assert markdown.read_text(encoding="utf-8") == GOLDEN
 
 
 def test_paths_and_identical_bytes(tmp_path: Path) -> None:
     folder = demo().write(tmp_path)
     paths = build_report(folder)
-    assert paths == [tmp_path / f"leaderboard.{suffix}" for suffix in ("html", "md", "csv")]
+    assert paths == [tmp_path / f"leaderboard{suffix}" for suffix in (".html", ".md", ".csv", "-rows.csv")]
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in build_report(folder)] == before
 
@@ -118,7 +118,7 @@ def test_csv_lists_trials_without_a_result(tmp_path: Path) -> None:
 
 
 def test_records_without_plans(tmp_path: Path) -> None:
-    page, markdown, _ = build_report(demo().write(tmp_path, plans=False))
+    page, markdown, *_ = build_report(demo().write(tmp_path, plans=False))
     assert "the grid is inferred from the records" in markdown.read_text(encoding="utf-8")
     assert "the grid is inferred from the records" in page.read_text(encoding="utf-8")
     assert "| wise_ft of lipsum_ft, alpha=0.5 | 3 |" in markdown.read_text(encoding="utf-8")
@@ -127,7 +127,7 @@ def test_records_without_plans(tmp_path: Path) -> None:
 def test_plans_without_records(tmp_path: Path) -> None:
     folder = demo()
     folder.records.clear()
-    page, markdown, _ = build_report(folder.write(tmp_path))
+    page, markdown, *_ = build_report(folder.write(tmp_path))
     assert "0 of 13 trials done" in markdown.read_text(encoding="utf-8")
     assert "0 of 3 seeds: s0 not run; s1 not run; s2 not run" in page.read_text(encoding="utf-8")
 
@@ -137,7 +137,7 @@ def test_a_damaged_record_is_listed_with_its_reason(tmp_path: Path) -> None:
     folder.write(tmp_path)
     damaged = Results(tmp_path).record(folder.plan[1].id)
     damaged.write_text("{", encoding="utf-8")
-    page, markdown, _ = build_report(tmp_path)
+    page, markdown, *_ = build_report(tmp_path)
     line = f"trials/{folder.plan[1].id}/record.json"
     assert line in page.read_text(encoding="utf-8")
     assert line in markdown.read_text(encoding="utf-8")
@@ -161,7 +161,7 @@ def test_the_report_needs_neither_ray_nor_torch(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
     )
-    assert done.stdout == "3 []\n"
+    assert done.stdout == "4 []\n"
 
 
 def test_a_thousand_records_take_seconds(tmp_path: Path) -> None:

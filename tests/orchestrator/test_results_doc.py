@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.predictions import read_predictions
-from orchestrator.records import TrialRecord
+from orchestrator.records import Evaluation, TrialRecord
 from tests.conftest import ROOT
 from tests.orchestrator.outcome_factory import write_results
 
@@ -43,3 +43,9 @@ def test_the_queries_answer(printed: list[list[str]], tmp_path: Path) -> None:
 def test_every_field_of_a_record_is_documented() -> None:
     table = DOCUMENT.partition("## record.json")[2].partition("## predictions.parquet")[0]
     assert [name for name in TrialRecord.model_fields if f"`{name}`" not in table] == []
+
+
+def test_every_metric_of_a_record_is_defined() -> None:
+    defined = (ROOT / "docs" / "metrics.md").read_text()
+    counts = {"variant", "domain", "split", "num_images", "num_correct"}
+    assert [name for name in Evaluation.model_fields if name not in counts and f"record `{name}`" not in defined] == []

@@ -135,3 +135,18 @@ def test_rank_intervals_hold_the_place_in_the_order_of_values(count: int, seed: 
     places[np.argsort(-values)] = np.arange(1, count + 1)
     assert all(low <= place <= high for place, (low, high) in zip(places, ranking.intervals, strict=True))
     assert ranking.tied_with_best[int(values.argmax())]
+
+
+@pytest.mark.parametrize("num_seeds", [1, 4])
+def test_all_pairs_at_once_are_the_pairs_one_by_one(num_seeds: int) -> None:
+    rng = np.random.default_rng(num_seeds)
+    rates = np.array([0.5, 0.5, 0.55, 0.7])[:, None, None] + rng.normal(0, 0.03, size=(4, num_seeds, 1))
+    outcomes = {d: rng.random((4, num_seeds, n)) < rates for d, n in (("a", 300), ("b", 120))}
+    for correct in outcomes.values():
+        correct[1] = correct[0]
+    bootstrap = PairedBootstrap(outcomes, num_draws=500)
+    differences, p_values = bootstrap.pairwise(["a", "b"])
+    for row, other in itertools.product(range(4), repeat=2):
+        found = bootstrap.difference(row, other, ["a", "b"])
+        assert differences[row, other] == pytest.approx(found.value)
+        assert p_values[row, other] == pytest.approx(found.p, rel=1e-3, abs=1e-12)

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.aggregate import Board, Table, aggregate
 from orchestrator.records import Loaded
-from orchestrator.report import build_report, figures
+from orchestrator.report import build_report, drawing, figures
 from orchestrator.report.export import heading
 from orchestrator.report.tables import columns
 from orchestrator.rows import Row
@@ -60,6 +60,7 @@ class TestEachDomainHeldOut:
             "cartoon": "70.5 ± 0.7",
             "photo": "96.5 ± 0.7",
             "held-out mean": "82.5 ± 0.7",
+            "worst": "70.5 ± 0.7",
             "source mean (ref., val)": "72.5 ± 0.7",
         }
         assert cells(table, "ft")["difference to zero_shot: held-out mean"] == "+32.5 ± 0.7"
@@ -127,7 +128,7 @@ class TestEachDomainHeldOut:
 
     def test_page_markdown_and_figures(self, tmp_path: Path) -> None:
         folder = leave_one_out()
-        html, markdown, table = build_report(folder.write(tmp_path))
+        html, markdown, table, _ = build_report(folder.write(tmp_path))
         text = " ".join(
             re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)\b.*?</\1>", " ", html.read_text(), flags=re.S)).split()
         )
@@ -140,7 +141,10 @@ class TestEachDomainHeldOut:
         ):
             assert part in text
         assert "S, U, H" not in text
-        assert "| ft | 2 | 80.5 ± 0.7 | 70.5 ± 0.7 | 96.5 ± 0.7 | 82.5 ± 0.7 | 72.5 ± 0.7 |" in markdown.read_text()
+        assert (
+            "| ft | 2 | 80.5 ± 0.7 | 70.5 ± 0.7 | 96.5 ± 0.7 | 82.5 ± 0.7 | 70.5 ± 0.7 | 72.5 ± 0.7 |"
+            in markdown.read_text()
+        )
         (found,) = board(folder).tables
         scatter = figures.scatter(found)
         assert (
@@ -210,7 +214,7 @@ class TestSeenAndUnseenClasses:
         (table,) = board(seen_unseen(by_class=False)).tables
         assert cells(table, "ft")["generalised zero-shot by class, %: S"] == ""
         assert row(table, "ft").by_class.seen.why == (
-            "0 of 2 seeds: s0 recorded before accuracies by class were; s1 recorded before accuracies by class were"
+            "0 of 2 seeds: s0 recorded before this was measured; s1 recorded before this was measured"
         )
         assert cells(table, "ft")["generalised zero-shot by image, %: S"] == "80.5 ± 0.7"
 
@@ -221,7 +225,7 @@ class TestSeenAndUnseenClasses:
         assert not [column for column in columns(table) if column.group.startswith("generalised")]
 
     def test_exports(self, tmp_path: Path) -> None:
-        html, markdown, table = build_report(seen_unseen().write(tmp_path))
+        html, markdown, table, _ = build_report(seen_unseen().write(tmp_path))
         assert "generalised zero-shot by class, %: H" in markdown.read_text()
         assert "S, U, H" in html.read_text()
         with table.open(newline="") as file:
@@ -243,4 +247,24 @@ def test_a_chart_grows_with_its_legend() -> None:
         return layouts[0]["height"]
 
     assert height(3, 5) < height(30, 5) < height(30, 40)
-    assert height(30, 40) - height(3, 40) == 27 * figures.LEGEND_LINE, "long names stand one a line"
+    assert height(30, 40) - height(3, 40) == 27 * drawing.LEGEND_LINE, "long names stand one a line"
+
+
+def test_worst_domain_calibration_error_and_cost_by_hand() -> None:
+    folder = Folder(domains=("real", "clipart", "sketch"))
+    folder.done(folder.trial("zero_shot", kind="reference"), (50, 60, 40))
+    for seed, values in enumerate(((70, 52, 54), (70, 56, 50))):
+        record = folder.done(folder.trial("ft", seed), values, train_seconds=3600.0)
+        eces = {"real": 0.01, "clipart": 0.1, "sketch": 0.2}
+        measured = tuple(e.model_copy(update={"ece": eces[e.domain]}) for e in record.evaluations)
+        assert record.environment is not None
+        environment = record.environment.model_copy(update={"device": "NVIDIA H200", "num_workers": 2})
+        folder.records[record.id] = record.model_copy(update={"evaluations": measured, "environment": environment})
+    (table,) = board(folder).tables
+    found = cells(table, "ft")
+    assert found["worst"] == "51.0 ± 1.4", "52 of seed 0 is clipart's, 50 of seed 1 sketch's"
+    assert (found["ECE, %: reference"], found["ECE, %: shift mean"]) == ("1.0 ± 0.0", "15.0 ± 0.0")
+    assert (found["training: s"], found["training: GPU-h"]) == ("3,600 ± 0.00", "2.0 ± 0.00")
+    before = cells(table, "zero_shot")
+    assert (before["ECE, %: reference"], before["training: GPU-h"]) == ("", "")
+    assert row(table, "zero_shot").reference_ece.why == "recorded before this was measured"

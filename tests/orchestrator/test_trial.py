@@ -10,9 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from datasets.shards import Prepared
 from orchestrator.bench import Bench
+from orchestrator.predictions import read_predictions
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.trial import error_info, failed_record, run_trial
@@ -38,6 +40,7 @@ def test_a_trained_trial_leaves_all_its_files_and_a_valid_record(
     record = run(trial, tmp_path)
     folder = Results(tmp_path).trial(trial.id)
     assert sorted(p.name for p in folder.iterdir()) == [
+        "features.safetensors",
         "log.txt",
         "metrics.jsonl",
         "model.safetensors",
@@ -70,7 +73,30 @@ def test_the_table_of_outcomes_gives_the_numbers_of_the_record(
         rows = [row for row in table if (row["domain"], row["split"]) == (evaluation.domain, evaluation.split)]
         assert sum(row["correct"] for row in rows) == evaluation.num_correct
         assert sum(row["nll"] for row in rows) / len(rows) == pytest.approx(evaluation.nll, rel=1e-5)
+        assert sum(row["brier"] for row in rows) / len(rows) == pytest.approx(evaluation.brier, rel=1e-5)
+        ece = multiclass_ece([row["confidence"] for row in rows], [row["correct"] for row in rows])
+        assert evaluation.ece == pytest.approx(ece, abs=1e-6)
         assert all(row["correct"] == (row["label"] == row["prediction"]) for row in rows)
+
+
+def multiclass_ece(confidences: list[float], correct: list[bool]) -> float:
+    """Of a binary problem with the same confidences: torchmetrics bins nothing else."""
+    target = torch.tensor(correct).long()
+    probabilities = torch.tensor(confidences)
+    table = torch.stack([torch.zeros_like(probabilities), probabilities], dim=1)  # class 1 is 'the prediction'
+    return float(multiclass_calibration_error(table, target, num_classes=2, n_bins=15, norm="l1"))
+
+
+def test_outcomes_of_earlier_versions_have_no_brier_score(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:
+    trial = planned(blobs, tiny_config, "zero_shot")
+    run(trial, tmp_path)
+    path = Results(tmp_path).trial(trial.id) / "predictions.parquet"
+    now = read_predictions(path, "", "box")
+    assert now.briers is not None
+    pq.write_table(pq.read_table(path).drop_columns(["brier"]), path)
+    old = read_predictions(path, "", "box")
+    assert old.briers is None
+    assert (old.keys, old.nlls.tolist()) == (now.keys, now.nlls.tolist())
 
 
 def test_zero_shot_then_ft_then_wise_ft(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@
   const LIGHT = { ink: "#1b1d21", paper: "#fcfcfa", muted: "#8a8f97", grid: "#e3e3dc" };
   const DARK = { ink: "#e8e8e4", paper: "#15171a", muted: "#8a8f97", grid: "#2f343a" };
   const charts = [...document.querySelectorAll(".chart")];
+  // Several figures in one place: the reader chooses with the buttons above the chart.
   const figures = new Map(charts.map((chart) => [chart, JSON.parse(chart.nextElementSibling.textContent)]));
+  const chosen = new Map(charts.map((chart) => [chart, 0]));
   const config = {
     responsive: true,
     displaylogo: false,
@@ -17,11 +19,11 @@
     toImageButtonOptions: { format: "svg" },
   };
 
-  function themed(figure, colours, width) {
+  function themed(figure, choice, colours, width) {
     const axis = { gridcolor: colours.grid, linecolor: colours.grid, zerolinecolor: colours.ink };
     const layout = {
       ...figure.layout,
-      uirevision: "keep",
+      uirevision: `keep ${choice}`,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colours.muted, activecolor: colours.ink },
       font: { color: colours.ink, family: "system-ui, sans-serif", size: 13 },
       hoverlabel: {
@@ -43,8 +45,20 @@
   }
 
   function draw(chart, colours = dark.matches ? DARK : LIGHT, width = undefined) {
-    return Plotly.react(chart, ...themed(figures.get(chart), colours, width), config);
+    return Plotly.react(chart, ...themed(figures.get(chart)[chosen.get(chart)], chosen.get(chart), colours, width), config);
   }
+
+  charts.forEach((chart) => {
+    const buttons = [...chart.parentElement.querySelectorAll(".choices button")];
+    buttons.forEach((button, index) =>
+      button.addEventListener("click", () => {
+        chosen.set(chart, index);
+        buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+        chart.style.height = `${figures.get(chart)[index].layout.height}px`;
+        draw(chart);
+      }),
+    );
+  });
 
   // One chart after the other, so that a page with many stays responsive while they appear.
   function drawFrom(index) {

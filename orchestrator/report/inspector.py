@@ -1,0 +1,143 @@
+"""What a reader can ask of a row: recipe, settings, seeds, environment, time, failures, classes, and how to run it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.aggregate import Table
+from orchestrator.grid import Outcome
+from orchestrator.intervals import ClassChange
+from orchestrator.records import Environment
+from orchestrator.report.tables import amount, points, statistics
+from orchestrator.rows import Row
+from orchestrator.spec import BenchmarkPlan
+
+MOST_INSPECTED = 300
+"""Rows of a page with their details; all are in the records."""
+TRACEBACK_LINES = 4
+"""Last lines of a failure's traceback that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One trial of a row."""
+
+    seed: int
+    status: str
+    seconds: str
+    """'train 29.7, evaluate 3.9'"""
+    memory: str
+    step: int | None
+    attempts: int
+    reason: str
+    traceback: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """Everything about one row."""
+
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    """(what, value)"""
+    seeds: tuple[Seed, ...]
+    """trials with a record; those that were not run are listed at the end of the page"""
+    classes: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
+    """(which domains, classes that gain, classes that lose)"""
+    command: str
+    """runs its trials again; '' where the manifest is unknown"""
+
+
+def details(table: Table, plan: BenchmarkPlan, room: int) -> list[Detail]:
+    """The first `room` rows of a table."""
+    return [_detail(table, plan, index) for index in range(min(room, len(table.rows)))]
+
+
+def _detail(table: Table, plan: BenchmarkPlan, index: int) -> Detail:
+    row = table.rows[index]
+    return Detail(
+        name=row.name,
+        facts=tuple(_facts(row)),
+        seeds=tuple(_seed(o) for o in row.outcomes if o.record is not None),
+        classes=tuple(_classes(table, plan, index)),
+        command=_command(row, plan),
+    )
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    if not row.outcomes:
+        return
+    spec = row.outcomes[0].trial.spec
+    yield "method", f"{spec.method}, version {spec.method_version}"
+    if spec.settings:
+        yield "settings", _pairs(spec.settings)
+    if spec.recipe is not None:
+        yield "recipe", _pairs(spec.recipe.model_dump(mode="json"))
+    yield "model", f"{spec.model.name}, {spec.model.weights[:19]}"
+    selection = f", weights by {spec.selection}" if spec.selection else ""
+    yield "preprocessing", f"{spec.preprocessing}{selection}"
+    if spec.inputs:
+        yield "made from", ", ".join(dict.fromkeys(id for o in row.outcomes for id in o.trial.spec.inputs))
+    environments = dict.fromkeys(
+        _environment(o.record.environment) for o in row.outcomes if o.record is not None and o.record.environment
+    )
+    for environment in environments:
+        yield "environment", environment
+
+
+def _pairs(values: dict[str, object]) -> str:
+    return ", ".join(f"{key}={json.dumps(value)}" for key, value in values.items() if value is not None)
+
+
+def _environment(environment: Environment) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
+    commit = (environment.git_commit or "unknown")[:12] + (" with changes" if environment.git_dirty else "")
+    hands = f"{environment.num_workers} worker(s) of {environment.num_threads} thread(s)"
+    return f"{environment.device}, {hands}, commit {commit}, Python {environment.python}, {packages}, {environment.platform}"
+
+
+def _seed(o: Outcome) -> Seed:
+    record = o.record
+    memory = record.peak_memory_bytes if record else None
+    traceback = record.error.traceback.strip().splitlines() if record and record.error else []
+    return Seed(
+        seed=o.trial.spec.seed,
+        status=o.status,
+        seconds=", ".join(f"{stage} {amount(s)}" for stage, s in record.seconds.items()) if record else "",
+        memory=f"{memory / 2**30:.2f} GiB" if memory else "",
+        step=record.selected_step if record else None,
+        attempts=record.num_attempts if record else 0,
+        reason=o.reason,
+        traceback="\n".join(traceback[-TRACEBACK_LINES:]),
+        id=o.trial.id,
+    )
+
+
+def _classes(table: Table, plan: BenchmarkPlan, index: int) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    names = {"reference": table.over, "shift": "held-out domains" if table.leave_one_out else "shifted domains"}
+    for part, changes in statistics(table, index).classes.items():
+        yield names[part], _lines(changes.gains, plan), _lines(changes.losses, plan)
+
+
+def _lines(changes: Sequence[ClassChange], plan: BenchmarkPlan) -> tuple[str, ...]:
+    known = plan.classnames
+    return tuple(
+        f"{known[c.label] if c.label < len(known) else f'class {c.label}'} {points(c.difference)} ({c.num_images:,} images)"
+        for c in changes
+    )
+
+
+def _command(row: Row, plan: BenchmarkPlan) -> str:
+    """What is done is not run again, so its folders go first."""
+    if not plan.manifest:
+        return ""
+    done = [o.trial.id for o in row.outcomes if o.status == "done"]
+    run = shlex.join(["python", "-m", "orchestrator", "run", Path(plan.manifest).name, plan.benchmark])
+    if not done:
+        return run
+    return " ".join(["rm -r", *(shlex.quote(f"RESULTS/trials/{id}") for id in dict.fromkeys(done)), "&&", run])

@@ -1,0 +1,87 @@
+"""Which figures the page shows of a table or a benchmark, with titles, captions and what the reader can choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.aggregate import Table
+from orchestrator.report import charts, figures
+from orchestrator.report.drawing import Figure
+from orchestrator.report.tables import shift_mean
+
+
+def maps(tables: list[Table]) -> list[dict[str, Any]]:
+    """For each model the map of sources and targets, where there are several sources."""
+    shown = []
+    for number, model in enumerate(dict.fromkeys(table.model for table in tables)):
+        choices = list(charts.source_target([t for t in tables if t.model == model and not t.leave_one_out]))
+        if choices:
+            title = f"From every source to every target, {model}"
+            shown.append(_figure(f"map-{number}", title, MAP, *choices))
+    return shown
+
+
+MAP = "Top-1 accuracy in percent, in brackets the difference to the zero-shot model in points, which is the colour."
+ERROR_BARS = {True: "with 95 % intervals", False: "with s.d. over seeds"}
+
+
+def panels(table: Table) -> list[dict[str, Any]]:
+    """The figures of one table, each only where its data is there."""
+    if not table.has_reference or not table.shifted:
+        return []
+    bars = ERROR_BARS[table.statistics is not None and table.statistics.has_intervals]
+    many = len(table.rows) > charts.MOST_ROWS
+    most = f" Of more than {charts.MOST_ROWS} rows the best are shown, without variants." if many else ""
+    shown = [
+        _figure(
+            "scatter",
+            f"What a gain on {table.over} costs elsewhere",
+            f"One point for each row, mean over its seeds {bars} both ways; small dots are single seeds. "
+            "The star is the zero-shot model, lines are interpolations between it and a fine-tuned model. "
+            "Up is more robust, right is better on the reference domain. On logit axes, log(p / (1 - p)), models that "
+            "gain alike on both lie on a line.",
+            ("Linear axes", figures.scatter(table)),
+            ("Logit axes", figures.scatter(table, "logit")),
+        )
+    ]
+    if (chart := charts.forest(table)) and table.baseline is not None:
+        text = f"Paired by seed and image, 95 % interval; right of 0 is better than {table.baseline.name}."
+        shown.append(
+            _figure(
+                "forest",
+                f"Which rows differ from {table.baseline.name} on the {shift_mean(table)}",
+                text + most,
+                ("", chart),
+            )
+        )
+    if table.zero_shot is not None and len(table.rows) > 1:
+        text = "Difference to the zero-shot model in percentage points. Click a name to show or hide it."
+        shown.append(_figure("domains", "Gained and lost on each domain", text, ("", figures.by_domain(table))))
+    if chart := charts.every_seed(table):
+        shown.append(
+            _figure("seeds", "Every seed", f"Open circles are single seeds, symbols means {bars}.{most}", ("", chart))
+        )
+    if chart := charts.cost(table):
+        text = f"Training of one seed against the mean accuracy {bars}; up and left is better."
+        shown.append(_figure("cost", "What robustness costs", text, ("", chart)))
+    curves = {name: charts.calibration(table, part) for name, part in CURVES.items()}
+    if found := [(name, chart) for name, chart in curves.items() if chart]:
+        text = "Below the dotted line a model is surer than it is right. 15 bins over all seeds; larger points have "
+        text += "more images. Click a name to show or hide it."
+        shown.append(_figure("calibration", "How far confidence can be trusted", text, *found))
+    return shown
+
+
+CURVES = {"Shifted domains": "shift", "Reference": "reference"}
+
+
+def _figure(name: str, title: str, caption: str, *choices: tuple[str, Figure]) -> dict[str, Any]:
+    """A figure, or several of which the reader chooses one by its label."""
+    return {
+        "name": name,
+        "title": title,
+        "caption": caption,
+        "labels": [label for label, _ in choices],
+        "height": choices[0][1]["layout"]["height"],
+        "json": [chart for _, chart in choices],
+    }

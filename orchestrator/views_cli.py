@@ -1,0 +1,43 @@
+"""The options of `report` for the papers' tables and figures, which `orchestrator.cli` takes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.bad_input import BadInputError, bad_input
+
+
+def _list(wanted: bool) -> None:
+    if wanted:
+        from orchestrator.views import list_views
+
+        for line in list_views():
+            typer.echo(line)
+        raise typer.Exit
+
+
+ViewOption = Annotated[
+    str | None,
+    typer.Option(
+        "--view",
+        help="A paper's table or figure with ours beside it, or `all`: RESULTS/views/NAME.html, .md, .tex and .csv.",
+        metavar="NAME",
+    ),
+]
+ListViews = Annotated[
+    bool, typer.Option("--list-views", help="List the views and what fills them.", is_eager=True, callback=_list)
+]
+
+
+def report_view(results: Path, name: str, others: dict[str, object]) -> None:
+    """`report RESULTS --view NAME`; `others`: options that do not go with it, and their values."""
+    from orchestrator.views import ViewError, build_views
+
+    if given := [option for option, value in others.items() if value]:
+        raise BadInputError([f"--view and {given[0]} do not go together"])
+    with bad_input(ViewError, FileNotFoundError, NotADirectoryError, ValueError):
+        for path in build_views(results, name):
+            typer.echo(str(path))

@@ -1,0 +1,205 @@
+"""Intervals, ranks, calibration and classes of a board, from hand-made per-image outcomes."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.aggregate import Board, Table, aggregate
+from orchestrator.board_statistics import with_statistics
+from orchestrator.calibration import class_changes, curve
+from orchestrator.intervals import RowStatistics
+from orchestrator.predictions import read_predictions
+from orchestrator.records import Results, load_plans, load_records
+from orchestrator.report import build_report
+from orchestrator.report.export import escape
+from orchestrator.report.tables import columns
+from orchestrator.row_outcomes import Cell, RowOutcomes, SharedImages
+from orchestrator.statistics import PairedBootstrap, rank
+from tests.orchestrator.outcome_factory import write_outcomes, write_results
+from tests.orchestrator.record_factory import DOMAINS, Folder
+
+RATES = {"zero_shot": 0.6, "ft": 0.5, "better": 0.9, "soup": 0.52}
+ROWS = ("zero_shot", "ft", "better", "soup of ft")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return write_results(tmp_path, RATES)
+
+
+def board(results: Results) -> Board:
+    return with_statistics(results, aggregate(load_plans(results), load_records(results)))
+
+
+def table(results: Results) -> Table:
+    (found,) = board(results).tables
+    return found
+
+
+def statistics(results: Results, name: str) -> RowStatistics:
+    found = table(results)
+    assert found.statistics is not None
+    return found.statistics.rows[[row.name for row in found.rows].index(name)]
+
+
+def correct(results: Results, domain: str) -> np.ndarray:
+    """(rows, seeds, images), read in another way; what holds for every seed is repeated."""
+    trials = {row.name: [o.trial.id for o in row.outcomes] for row in table(results).rows}
+    return np.array(
+        [
+            [
+                read_predictions(results.trial(id) / "predictions.parquet", "", domain).correct
+                for id in (trials[name] * 3)[:3]
+            ]
+            for name in ROWS
+        ]
+    )
+
+
+def test_intervals_are_those_of_the_bootstrap_over_the_same_images(results: Results) -> None:
+    found = table(results)
+    assert found.statistics is not None
+    assert [row.name for row in found.rows] == list(ROWS)
+    assert (found.statistics.num_ranked, found.statistics.seeds) == (4, (0, 1, 2))
+    bootstrap = PairedBootstrap({domain: correct(results, domain) for domain in DOMAINS})
+    ranks = rank(bootstrap, DOMAINS[1:]).intervals
+    for index, row in enumerate(found.statistics.rows):
+        shift, versus = bootstrap.accuracy(index, DOMAINS[1:]), bootstrap.difference(index, 1, DOMAINS[1:])
+        assert row.why == ""
+        assert row.shift is not None and row.reference is not None
+        assert (row.shift.low, row.shift.high) == (shift.low, shift.high)
+        assert row.reference == row.domains["real"]
+        assert row.rank == ranks[index]
+        if index != 1:
+            assert row.to_baseline.shift is not None
+            assert (row.to_baseline.shift.low, row.to_baseline.shift.high) == (versus.low, versus.high)
+    assert found.statistics.rows[1].to_baseline.shift is None, "the baseline itself"
+    assert found.statistics.rows[2].rank == (1, 1)
+    assert [row.tied for row in found.statistics.rows] == [False, False, True, False]
+
+
+def test_rows_that_cannot_be_paired_say_why_and_the_others_stay(tmp_path: Path) -> None:
+    folder, rng = Folder(), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    trials += [folder.trial(label, seed) for label in ("ft", "better", "lost", "moved") for seed in (0, 1)]
+    trials += [folder.trial("fewer", 0)]
+    for trial in trials:
+        folder.done(trial, (50.0,) * 5)
+    folder.trial("planned", 0)
+    results = Results(folder.write(tmp_path))
+    for trial in trials:
+        if (trial.label, trial.spec.seed) != ("lost", 1):
+            write_outcomes(results, trial, 0.6, rng, keys="other" if trial.label == "moved" else "k")
+    for name in ("zero_shot", "ft", "better"):
+        assert statistics(results, name).why == ""
+        assert statistics(results, name).shift is not None
+    assert statistics(results, "lost").why == "a trial of it has no predictions.parquet"
+    assert statistics(results, "moved").why == "its images of real are others than those of 'zero_shot'"
+    assert statistics(results, "fewer").why == "its seeds are 0, those of most rows 0, 1"
+    assert statistics(results, "planned").why == "0 of 1 seeds: s0 not run"
+    assert statistics(results, "lost").shift is None
+    page, markdown, *_ = build_report(tmp_path)
+    line = "lost without interval: a trial of it has no predictions.parquet"
+    assert line in markdown.read_text(encoding="utf-8")
+    assert "of most rows 0, 1" in page.read_text(encoding="utf-8")
+
+
+def test_a_damaged_file_is_a_reason_not_a_crash(results: Results) -> None:
+    victim = next(o.trial.id for row in table(results).rows if row.name == "better" for o in row.outcomes)
+    (results.trial(victim) / "predictions.parquet").write_bytes(b"PAR1 not really")
+    assert statistics(results, "better").why.startswith(f"predictions.parquet of {victim} cannot be read")
+    assert statistics(results, "ft").shift is not None
+
+
+def test_nothing_is_read_twice_until_a_file_changes(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = board(results)
+    cached = list((results.root / "cache" / "statistics").iterdir())
+    assert len(cached) == 1
+    read: list[str] = []
+    original = SharedImages.row
+
+    def watched(self: SharedImages, name: str, cells: Mapping[str, list[Cell]]) -> RowOutcomes:
+        read.append(name)
+        return original(self, name, cells)
+
+    monkeypatch.setattr(SharedImages, "row", watched)
+    assert board(results) == first
+    assert read == []
+    changed = next(iter((results.root / "trials").glob("better-*"))) / "predictions.parquet"
+    os.utime(changed, ns=(1, 1))
+    assert board(results) == first
+    assert read == list(ROWS)
+    now = list((results.root / "cache" / "statistics").iterdir())
+    assert len(now) == 1, "what no table needs any more is removed"
+    assert now != cached
+    now[0].write_text("{", encoding="utf-8")
+    assert board(results) == first, "a damaged cache is made again"
+
+
+def test_each_domain_held_out_uses_the_trials_that_did_not_see_it(tmp_path: Path) -> None:
+    folder, rng = Folder(leave_one_out=True), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    trials += [folder.trial("ft", s, sources=[d for d in DOMAINS if d != out]) for out in DOMAINS for s in (0, 1)]
+    for trial in trials:
+        folder.done(trial, (50.0,) * 5)
+    results = Results(folder.write(tmp_path))
+    for trial in trials:
+        write_outcomes(results, trial, 0.6, rng)
+    found = statistics(results, "ft")
+    assert (found.why, found.reference) == ("", None)
+    held_out = {d: [t.id for t in trials if t.label == "ft" and d not in t.spec.data.sources] for d in DOMAINS}
+    paths = {d: [results.trial(id) / "predictions.parquet" for id in ids] for d, ids in held_out.items()}
+    means = [np.mean([read_predictions(p, "", d).correct for p in of]) for d, of in paths.items()]
+    assert found.shift is not None
+    assert (found.shift.low + found.shift.high) / 2 == pytest.approx(np.mean(means))
+
+
+def test_a_curve_and_classes_by_hand() -> None:
+    confidences = [np.array([0.95, 0.99], np.float32), np.array([0.05], np.float32)]
+    found = curve(confidences, [np.array([True, False]), np.array([False])], num_bins=10)
+    assert [(b.num_images, b.accuracy) for b in found.bins] == [(1, 0.0), (2, 0.5)]
+    assert [b.confidence for b in found.bins] == pytest.approx([0.05, 0.97])
+    labels = [np.array([0, 0, 1]), np.array([2])]
+    ours = [np.array([[1, 1, 0], [1, 1, 0]], bool), np.array([[1], [0]], bool)]
+    others = [np.array([[0, 1, 1], [0, 1, 1]], bool), np.array([[1], [0]], bool)]
+    changes = class_changes(labels, ours, others)
+    assert [(c.label, c.difference, c.num_images) for c in changes.gains] == [(0, 0.5, 2)]
+    assert [(c.label, c.difference, c.num_images) for c in changes.losses] == [(1, -1.0, 1)]
+
+
+def test_the_class_that_ft_never_gets_right_loses_most(results: Results) -> None:
+    (loss, *_) = statistics(results, "ft").classes["shift"].losses
+    right = [read_predictions(p, "", d) for d in DOMAINS[1:] for p in [_zero_shot(results)]]
+    expected = -np.mean([p.correct[p.labels == 0].mean() for p in right])
+    assert (loss.label, loss.num_images) == (0, 400)
+    assert loss.difference == pytest.approx(expected)
+    assert statistics(results, "zero_shot").classes == {}
+
+
+def _zero_shot(results: Results) -> Path:
+    return next((results.root / "trials").glob("zero_shot-*")) / "predictions.parquet"
+
+
+def test_tables_show_intervals_and_ranks(results: Results) -> None:
+    found = table(results)
+    cells = {column.full_title: column.cell(2) for column in columns(found)}
+    shift = statistics(results, "better").shift
+    assert shift is not None
+    assert cells["shift mean"].interval == f"[{100 * shift.low:.1f}, {100 * shift.high:.1f}]"
+    assert cells["shift mean"].best and not {c.full_title: c.cell(1) for c in columns(found)}["shift mean"].best
+    assert (cells["rank: of 4"].text, cells["painting"].aside) == ("1", True)
+    without = replace(found, statistics=None)
+    assert [c.full_title for c in columns(without) if c.group == "rank"] == []
+    _, markdown, _, rows = build_report(results.root)
+    assert f"| {escape(cells['shift mean'].full_text)} |" in markdown.read_text(encoding="utf-8")
+    with rows.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if line["row"] == "better"]
+    (line,) = (line for line in lines if line["quantity"] == "shift mean")
+    assert (float(line["mean"]), float(line["low"]), float(line["high"])) == (0.5, shift.low, shift.high)

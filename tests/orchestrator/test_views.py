@@ -1,0 +1,422 @@
+"""The papers' tables and figures: what is published, what is ours, what may be compared, and what is left blank."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.manifest import load_manifest
+from orchestrator.plan import make_plans
+from orchestrator.predictions import read_predictions
+from orchestrator.records import Loaded, Results
+from orchestrator.statistics import PairedBootstrap
+from orchestrator.views import VIEWS, build_views
+from orchestrator.views.catalog import NOT_BUILT
+from orchestrator.views.join import FilledView, Line, load
+from orchestrator.views.match import Trials
+from orchestrator.views.page import html_text
+from orchestrator.views.published import FOLDER
+from orchestrator.views.text import csv_text, latex, latex_escape, markdown
+from tests.conftest import ROOT
+from tests.orchestrator import view_factory as make
+from tests.orchestrator.record_factory import Folder, demo
+from tests.orchestrator.test_imports import loaded_after
+
+ACCURACY = (89.0, 66.0, 67.0, 44.0, 55.0)
+HOSTILE = r"<img src=x onerror=alert(1)> \input{/etc/passwd} | `x` $x_1$ & 100 % ^~ #{}" + "\n\u4e2d"
+
+
+def fill(results: Folder, root: Path, view: str = "lipsum-table-3") -> FilledView:
+    return load(Results(make.write(results, root))).fill(VIEWS[view])
+
+
+def line(filled: FilledView, title: str, panel: int = 0) -> Line:
+    (found,) = [line for line in filled.panels[panel].lines if line.row.title == title]
+    return found
+
+
+def ours(found: Line) -> list[float | None]:
+    return [None if cell.ours.mean is None else round(cell.ours.mean, 6) for cell in found.cells]
+
+
+def cells(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def paper(root: Path) -> FilledView:
+    """Table 3 with CAR-FT done, Lipsum-FT half done, the others not run."""
+    results = make.folder()
+    for seed in range(5):
+        made = make.trial(results, "car_ft", seed, make.CAR_FT)
+        make.done(results, made, [value + (seed - 2) / 10 for value in ACCURACY])
+    for seed in range(5):
+        made = make.trial(results, "lipsum_ft", seed, make.LIPSUM_FT)
+        if seed < 3:
+            make.done(results, made, ACCURACY)
+    return fill(results, root)
+
+
+def test_a_golden_table(tmp_path: Path) -> None:
+    text = markdown(paper(tmp_path)).splitlines()
+    assert [row for row in text if row.startswith("| ")][1:] == [
+        "| CAR-FT | 88.9 ± 0.0 | 89.0 ± 0.2 | +0.1 (s.d. 0.2) | 64.4 ± 0.1 | 66.0 ± 0.2 | +1.6 (s.d. 0.2) | 65.8 ± 0.2 | "
+        "67.0 ± 0.2 | +1.2 (s.d. 0.2) | 43.3 ± 0.2 | 44.0 ± 0.2 | +0.7 (s.d. 0.2) | 53.2 ± 0.5 | 55.0 ± 0.2 | +1.8 (s.d. 0.2) | "
+        "56.7 | 58.0 ± 0.2 | +1.3 (s.d. 0.2) |",
+        "| CAR-FT (MSE) | 88.9 ± 0.1 |  |  | 65.7 ± 0.2 |  |  | "
+        "67.1 ± 0.3 |  |  | 44.5 ± 0.2 |  |  | 55.2 ± 0.3 |  |  | 58.1 |  |  |",
+        "| Lipsum-FT (KLD) | 89.0 ± 0.0 |  |  | 66.0 ± 0.1 |  |  | "
+        "67.7 ± 0.3 |  |  | 45.8 ± 0.2 |  |  | 55.7 ± 0.3 |  |  | 58.8 |  |  |",
+        "| Lipsum-FT | 89.0 ± 0.0 |  |  | 66.3 ± 0.2 |  |  | "
+        "68.0 ± 0.0 |  |  | 46.0 ± 0.2 |  |  | 56.2 ± 0.2 |  |  | 59.1 |  |  |",
+    ]
+    assert text[-1] == "- Lipsum-FT: 3 of 5 seeds: s3 not run; s4 not run"
+
+
+def test_csv_has_the_same_numbers_in_full(tmp_path: Path) -> None:
+    rows = cells(csv_text(paper(tmp_path)))
+    assert len(rows) == 4 * 6
+    first = rows[0]
+    assert (first["row"], first["column"], first["published"], first["published_sd"]) == ("CAR-FT", "R*", "88.9", "0.0")
+    assert (float(first["ours"]), float(first["difference"])) == (pytest.approx(89.0), pytest.approx(0.1))
+    assert (first["seeds"], first["comparable"], len(first["trials"].split())) == ("5", "yes", 5)
+    assert [(row["ours"], row["comparable"]) for row in rows if row["row"] == "CAR-FT (MSE)"] == [("", "")] * 6
+    assert {row["reason"] for row in rows if row["row"] == "Lipsum-FT"} == {"3 of 5 seeds: s3 not run; s4 not run"}
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FilledView]:
+    joiner = load(Results(tmp_path_factory.mktemp("empty")))
+    return {name: joiner.fill(view) for name, view in VIEWS.items()}
+
+
+def test_every_published_value_stands_in_its_view(empty: dict[str, FilledView]) -> None:
+    """All 1,061 values of the Lipsum-FT paper, each where its table is, and nothing else."""
+    with (FOLDER / "lipsum_ft.csv").open() as file:
+        published = list(csv.DictReader(file))
+    assert len(published) > 1000
+    with (FOLDER / "other.csv").open() as file:
+        extra = [row for row in csv.DictReader(file) if row["method"] == "FeatKD"]
+    for table in range(1, 12):
+        shown = cells(csv_text(empty[f"lipsum-table-{table}"]))
+        got = Counter((row["published"], row["published_sd"]) for row in shown if row["column"] != "shift mean")
+        want = [r for r in published if r["table"] == str({3: 9}.get(table, table))]
+        want = [r for r in want if table != 3 or r["scenario"] == "DomainNet"] + (extra if table == 1 else [])
+        numbers = [(repr(float(r["mean"])), repr(float(r["std"])) if r.get("std") else "") for r in want]
+        assert got == Counter(numbers), table
+
+
+def test_published_values_stand_in_the_right_cells(empty: dict[str, FilledView]) -> None:
+    def value(view: str, panel: int, row: str, column: int) -> float:
+        published = line(empty[view], row, panel).cells[column].published
+        assert published
+        return published.mean
+
+    assert value("lipsum-table-1", 1, "Lipsum-FT", 3) == 49.9  # ImageNet-A
+    assert value("lipsum-table-2", 0, "KD", 0) == 0.006
+    assert value("lipsum-table-2", 3, "FT", 4) == 2.550
+    assert value("lipsum-table-4", 2, "LP-FT", 4) == 53.3  # DomainNet, L/14, S
+    assert value("lipsum-table-5", 1, "EMA", 3) == 19.9  # ImageNet, B/32, A
+    assert value("lipsum-table-6", 0, "Lipsum-FT + WiSE, alpha=0.5", 4) == 58.3
+    assert value("lipsum-table-7", 0, "TPGM-C, reg=5.0", 0) == 71.3
+    twice = [x.cells[0].published for x in empty["lipsum-table-8"].panels[1].lines if x.row.title == "L=8, M=80"]
+    assert [published and published.mean for published in twice] == [83.2, 83.3]
+    assert value("lipsum-table-10", 3, "KD", 4) == 71.2  # reference S
+    assert value("lipsum-table-11", 0, "CAR-FT", 2) == 58.5
+    assert value("car-ft-domainbed", 0, "CAR-FT", 3) == 61.9
+    assert value("lipsum-figure-14", 0, "WiSE, alpha=1.0", 1) == pytest.approx((72.6 + 68.5 + 39.2 + 48.0) / 4)
+
+
+def test_every_view_renders_without_results(empty: dict[str, FilledView]) -> None:
+    for name, filled in empty.items():
+        rows = cells(csv_text(filled))
+        assert rows and {row["ours"] for row in rows} == {""} and {row["difference"] for row in rows} == {""}, name
+        check_latex(filled)
+        assert html_text(filled).count("<table>") == len(filled.panels)
+        assert markdown(filled).count("\n## ") == len(filled.panels)
+
+
+def check_latex(filled: FilledView) -> None:
+    """What would keep a document of tables from compiling."""
+    text = latex(filled)
+    assert text.isascii() and text.count(r"\begin{") == text.count(r"\end{")
+    depth = 0
+    plain = text.replace(r"\\", "").replace(r"\{", "").replace(r"\}", "")
+    for character in plain:
+        depth += (character == "{") - (character == "}")
+        assert depth >= 0
+    assert depth == 0 and plain.replace(r"\$", "").count("$") % 2 == 0
+    bodies = [part.split(r"\bottomrule")[0] for part in text.split(r"\midrule")[1:]]
+    for body, panel in zip(bodies, filled.panels, strict=True):
+        rows = body.strip().split("\n")
+        assert {row.replace(r"\&", "").count("&") for row in rows} == {3 * len(panel.panel.columns)}
+        assert all(row.endswith(r" \\") for row in rows) and len(rows) == len(panel.lines)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+def test_latex_compiles(tmp_path: Path) -> None:
+    (tmp_path / "view.tex").write_text(latex(paper(tmp_path / "results")))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "view.tex"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
+
+
+DIFFERENT = [
+    ({"preprocessing": "openai"}, "preprocessing: the short side resized"),
+    ({"selection": "reference_val"}, "selection: reference_val; published: reference_test"),
+    ({"data": {"val_fraction": 0.1}}, "val split: 10 % of the training images are held out; published: none"),
+    ({"data": {"class_names": "spaces"}}, "class names: spaces; published: as_published"),
+    ({"recipe": {"lr": 3e-5}}, "recipe.lr: 3e-05; published: 1e-05"),
+    ({"recipe": {"num_steps": 100}}, "recipe.num_steps: 100; published: 5000"),
+]
+
+
+@pytest.mark.parametrize(("fields", "said"), DIFFERENT, ids=lambda value: str(value)[:40])
+def test_another_protocol_is_named_and_not_compared(fields: dict, said: str, tmp_path: Path) -> None:
+    results = make.folder()
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT, **fields), ACCURACY)
+    filled = fill(results, tmp_path)
+    found = line(filled, "CAR-FT")
+    assert len(found.differences) == 1 and found.differences[0].startswith(said)
+    assert not any(cell.comparable for cell in found.cells)
+    assert "| +0.1 (not comparable) |" in markdown(filled)
+    assert "- CAR-FT: not comparable: " + said in markdown(filled)
+    assert {row["comparable"] for row in cells(csv_text(filled)) if row["row"] == "CAR-FT"} == {"no"}
+    assert html_text(filled).count('class="against"') == 6 and "+0.1 (not comparable)" in latex(filled)
+
+
+def test_another_revision_of_the_data_is_known_by_its_images(tmp_path: Path) -> None:
+    results = make.folder()
+    original = {**make.COUNTS, "real": 52764}
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT), ACCURACY, counts=original)
+    (said,) = line(fill(results, tmp_path), "CAR-FT").differences
+    assert said.startswith("dataset revision: 52,764 test images of real; published: 52,041")
+
+
+def test_fewer_seeds_are_a_remark_and_comparable(tmp_path: Path) -> None:
+    results = make.folder()
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT), ACCURACY)
+    found = line(fill(results, tmp_path), "CAR-FT")
+    assert found.remarks == ("seeds: 1, published 5",) and not found.differences
+
+
+def test_intervals_are_those_of_the_outcomes(tmp_path: Path) -> None:
+    results = make.folder()
+    trials = [make.trial(results, "car_ft", seed, make.CAR_FT) for seed in range(3)]
+    folder = Results(tmp_path)
+    for planned in trials:
+        make.outcomes(folder, planned, 0.6)
+        accuracies = [
+            100 * read_predictions(folder.trial(planned.id) / "predictions.parquet", "", domain).correct.mean()
+            for domain in results.domains
+        ]
+        make.done(results, planned, accuracies)
+    found = line(fill(results, tmp_path), "CAR-FT")
+    for column, domains in ((1, ["painting"]), (5, list(results.domains[1:]))):
+        outcomes = {
+            d: np.stack([read_predictions(folder.trial(t.id) / "predictions.parquet", "", d).correct for t in trials])[
+                None
+            ]
+            for d in results.domains
+        }
+        estimate = PairedBootstrap(outcomes).accuracy(0, domains)
+        cell = found.cells[column]
+        assert cell.published and cell.bounds and cell.difference
+        low, high = (100 * bound - cell.published.mean for bound in (estimate.low, estimate.high))
+        assert low < 100 * estimate.value - cell.published.mean < high
+        assert cell.bounds == (pytest.approx(low), pytest.approx(high))
+    assert "[" in markdown(fill(results, tmp_path)).split("| CAR-FT |")[1].split("\n")[0]
+    (folder.trial(trials[1].id) / "predictions.parquet").unlink()
+    without = line(fill(results, tmp_path), "CAR-FT")
+    assert ours(without) == ours(found) and {cell.bounds for cell in without.cells} == {None}
+
+
+def test_two_configurations_are_not_chosen_between(tmp_path: Path) -> None:
+    results = make.folder(benchmark="mine")
+    for strength in (1.0, 3.0):
+        make.done(results, make.trial(results, "car_ft", 0, {**make.CAR_FT, "strength": strength}), ACCURACY)
+    found = line(fill(results, tmp_path / "a"), "CAR-FT")
+    assert ours(found) == [None] * 6 and found.remarks[0].startswith("2 configurations fit (car_ft-")
+    other = (80.0,) * 5
+    make.done(
+        results,
+        make.trial(results, "car_ft", 0, {**make.CAR_FT, "strength": 9.0}, benchmark="lipsum_table_9_domainnet"),
+        other,
+    )
+    assert ours(line(fill(results, tmp_path / "b"), "CAR-FT")) == [80.0] * 6
+
+
+def test_the_configuration_nearest_to_the_protocol_is_taken(tmp_path: Path) -> None:
+    results = make.folder(benchmark="mine")
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT, preprocessing="openai"), (10.0,) * 5)
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT), ACCURACY)
+    assert ours(line(fill(results, tmp_path), "CAR-FT"))[:2] == [89.0, 66.0]
+
+
+def test_other_models_datasets_references_and_settings_are_not_taken(tmp_path: Path) -> None:
+    demo().write(tmp_path / "demo")
+    joiner = load(Results(tmp_path / "demo"))
+    for view in VIEWS.values():
+        filled = joiner.fill(view)
+        assert all(cell.ours.mean is None for p in filled.panels for row in p.lines for cell in row.cells), view.name
+    results = make.folder()
+    elsewhere = {"sources": ("sketch",), "targets": ("sketch", "real", "painting", "clipart", "infograph")}
+    make.done(results, make.trial(results, "lipsum_ft", 0, make.LIPSUM_FT, data=elsewhere), ACCURACY)
+    make.done(results, make.trial(results, "lipsum_ft", 0, {**make.LIPSUM_FT, "num_texts": 10}), ACCURACY)
+    filled = fill(results, tmp_path / "other")
+    assert all(cell.ours.mean is None for row in filled.panels[0].lines for cell in row.cells)
+    tenth = load(Results(tmp_path / "other")).fill(VIEWS["lipsum-table-10"])
+    assert ours(line(tenth, "Lipsum-FT", 3))[0] == 89.0 and ours(line(tenth, "Lipsum-FT", 0))[0] is None
+    assert ours(line(load(Results(tmp_path / "other")).fill(VIEWS["lipsum-table-8"]), "L=8, M=10"))[0] == 89.0
+
+
+def test_variants_of_post_hoc_methods(tmp_path: Path) -> None:
+    results = make.folder(benchmark="lipsum_table_6")
+    ft = make.trial(results, "ft")
+    make.done(results, ft, ACCURACY)
+    wise = make.trial(results, "wise_ft", settings={"alphas": [0.5, 0.7]}, inputs=[ft.id])
+    variants = {"alpha=0.5": (50.0,) * 5, "alpha=0.7": (70.0,) * 5}
+    make.done(results, wise, variants, {"alpha=0.5": {"alpha": 0.5}, "alpha=0.7": {"alpha": 0.7}})
+    make.done(results, make.trial(results, "tpgm", inputs=[ft.id]), ACCURACY)
+    filled = fill(results, tmp_path, "lipsum-table-6")
+    assert ours(line(filled, "WiSE, alpha=0.5")) == [50.0] * 6 and ours(line(filled, "WiSE, alpha=0.7")) == [70.0] * 6
+    assert ours(line(filled, "WiSE, alpha=0.6")) == [None] * 6
+    assert ours(line(filled, "Lipsum-FT + WiSE, alpha=0.5")) == [None] * 6
+    assert not line(filled, "WiSE, alpha=0.5").differences
+    assert "fitted on held-out training images" in line(filled, "TPGM").differences[0]
+    figure = html_text(load(Results(tmp_path)).fill(VIEWS["lipsum-figure-5"]))
+    assert figure.count("<circle") == 26 + 3 and "WiSE, alpha=0.5, ours: R* 50.00, shift mean 50.00" in figure
+
+
+def test_an_input_of_another_protocol_is_not_compared_either(tmp_path: Path) -> None:
+    results = make.folder(benchmark="lipsum_table_6")
+    ft = make.trial(results, "ft", selection="reference_val")
+    make.done(results, ft, ACCURACY)
+    wise = make.trial(results, "wise_ft", settings={"alphas": [0.5]}, inputs=[ft.id])
+    make.done(results, wise, {"alpha=0.5": (50.0,) * 5}, {"alpha=0.5": {"alpha": 0.5}})
+    found = line(fill(results, tmp_path, "lipsum-table-6"), "WiSE, alpha=0.5")
+    assert found.differences == ("selection: reference_val; published: reference_test",)
+
+
+def test_each_domain_held_out_in_turn(tmp_path: Path) -> None:
+    domains = ("Caltech101", "LabelMe", "SUN09", "VOC2007")
+    results = make.folder("domainbed_vlcs", "vlcs", domains)
+    for index, held_out in enumerate(domains):
+        sources = tuple(d for d in domains if d != held_out)
+        data = {"sources": sources, "targets": (*sources, held_out), "target_split": "in", "val_fraction": 0.2}
+        fields = {"selection": "reference_val", "preprocessing": "openai"}
+        for method, settings, left_out in (("car_ft", make.CAR_FT, ""), ("ft", {}, "SUN09")):
+            made = make.trial(results, method, 0, settings, data=data, **fields)
+            if held_out != left_out:
+                make.done(results, made, [80.0 + index] * 4)
+    filled = fill(results, tmp_path, "car-ft-domainbed")
+    assert ours(line(filled, "CAR-FT")) == [81.5, None, None, None, None]
+    assert line(filled, "CAR-FT").cells[0].difference == pytest.approx(81.5 - 85.5)
+    assert not line(filled, "CAR-FT").cells[0].comparable
+    assert ours(line(filled, "FT")) == [None] * 5
+
+
+def test_generalised_zero_shot(tmp_path: Path) -> None:
+    results = make.folder("lipsum_table_11", "cub", ("seen", "unseen"))
+    made = make.trial(results, "ft", data={"sources": ("seen",)}, recipe={"freeze_head": True})
+    results.measured(
+        made, {("seen", "test"): 70, ("unseen", "test"): 20}, {("seen", "test"): 60, ("unseen", "test"): 30}
+    )
+    assert ours(line(fill(results, tmp_path, "lipsum-table-11"), "FT")) == [60.0, 30.0, 40.0]
+
+
+def test_distortion_and_energy_against_relative_accuracy(tmp_path: Path) -> None:
+    results = make.folder("lipsum_table_1_domainnet")
+    for index, (method, settings) in enumerate((("ft", {}), ("ema", {}), ("kd", {}), ("car_ft", make.CAR_FT))):
+        made = make.trial(results, method, 0, settings)
+        make.done(results, made, (80.0, 60.0 - 4 * index, 40.0, 40.0, 40.0))
+        record = results.records[made.id]
+        moved = {"energy_gap": 0.01 * index, "feature_distortion": 0.25}
+        told = tuple(e.model_copy(update=moved if method != "kd" else {}) for e in record.evaluations)
+        results.records[made.id] = record.model_copy(update={"evaluations": told})
+    filled = fill(results, tmp_path, "lipsum-figure-4")
+    assert ours(line(filled, "FT"))[:4] == [0.0, 0.75, 0.0, 0.5]
+    assert ours(line(filled, "KD"))[:2] == [None, 0.6500] and "has no energy gap" in line(filled, "KD").remarks[0]
+    assert filled.panels[0].notes[0] == "P energy gap and P relative accuracy: Pearson correlation -1.00 over 3 rows"
+    assert filled.panels[0].notes[1] == "C energy gap and C relative accuracy: no correlation, 3 rows"
+    assert "-1.00 over 3 rows" in markdown(filled)
+    check_latex(filled)
+    assert ours(line(load(Results(tmp_path)).fill(VIEWS["lipsum-figure-3"]), "FT")) == [0.25] * 6
+
+
+def test_names_from_records_do_nothing(tmp_path: Path) -> None:
+    results = make.folder()
+    results.failed(make.trial(results, "car_ft", 0, make.CAR_FT), message=HOSTILE)
+    filled = fill(results, tmp_path)
+    page, tables, document = html_text(filled), markdown(filled), latex(filled)
+    assert "<img" not in page and "&lt;img src=x" in page and "<script" not in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    assert "<img" not in tables and len([row for row in tables.splitlines() if row.startswith("| CAR-FT |")]) == 1
+    assert r"\input" not in document and r"\textbackslash{}input\{/etc/passwd\}" in document
+    check_latex(filled)
+    assert latex_escape("50 % of a_b & {x} \u4e2d") == r"50 \% of a\_b \& \{x\} (U+4E2D)"
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    paper(tmp_path)
+    first = {path.name: path.read_bytes() for path in build_views(tmp_path, "lipsum-table-3")}
+    assert sorted(first) == [f"lipsum-table-3.{suffix}" for suffix in ("csv", "html", "md", "tex")]
+    assert first == {path.name: path.read_bytes() for path in build_views(tmp_path, "lipsum-table-3")}
+
+
+def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path) -> None:
+    manifest = load_manifest(ROOT / "benchmarks.yaml").at(None, str(tmp_path))
+    plans = {
+        plan.benchmark: plan for plan in make_plans(manifest, sorted({b for v in VIEWS.values() for b in v.benchmarks}))
+    }
+    for view in VIEWS.values():
+        trials = Trials([plans[name] for name in view.benchmarks], Loaded())
+        for panel in view.panels:
+            for row in (row for row in panel.rows if row.method):
+                for dataset in {column.dataset or panel.dataset for column in panel.columns}:
+                    match = trials.match(view, panel, row, dataset)
+                    seeds = {o.trial.spec.seed for o in match.outcomes}
+                    assert seeds, (view.name, panel.title, row.title, match.why)
+                    assert set(match.differences) <= {row.differs, panel.protocol.unknown}
+                    many = row.method == "zero_shot" or "Soup" in row.title or "Ensemble" in row.title
+                    if panel.protocol.num_seeds and not many:
+                        assert len(seeds) == panel.protocol.num_seeds or view.name == "lipsum-figure-6"
+    ids = [[t.id for t in plan.trials] for name, plan in plans.items() if name.startswith("lipsum")]
+    assert len({id for of_plan in ids for id in of_plan}) < sum(map(len, ids)), "shared trials have shared ids"
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CliRunner()
+    listed = runner.invoke(app, ["report", "--list-views"])
+    assert listed.exit_code == 0 and [row.split(":")[0] for row in listed.stdout.splitlines()] == list(VIEWS)
+    done = runner.invoke(app, ["report", str(tmp_path), "--view", "all"])
+    assert done.exit_code == 0 and len(done.stdout.split()) == 4 * len(VIEWS)
+    assert all(Path(path).is_file() for path in done.stdout.split())
+    for arguments, said in (
+        (["--view", "lipsum-tabel-1"], "no view 'lipsum-tabel-1', did you mean 'lipsum-table-1'?"),
+        (["--view", next(iter(NOT_BUILT))], "is not built yet"),
+        (["--view", "all", "--watch"], "--view and --watch do not go together"),
+    ):
+        result = runner.invoke(app, ["report", str(tmp_path), *arguments])
+        assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
+    result = runner.invoke(app, ["report", str(tmp_path / "none"), "--view", "all"])
+    assert result.exit_code == 2 and "no such folder" in result.stderr
+
+
+def test_views_load_neither_ray_nor_torch() -> None:
+    assert loaded_after("orchestrator.views", "ray", "torch", "pydantic") == ["pydantic"]
+
+
+def test_the_documentation_has_every_view() -> None:
+    text = (ROOT / "docs/views.md").read_text()
+    for view in VIEWS.values():
+        (row,) = [row for row in text.splitlines() if row.startswith(f"| `{view.name}`")]
+        assert all(f"`{name}`" in row for name in view.benchmarks), view.name
+    assert not [name for name in NOT_BUILT if f"| `{name}`" in text]
