@@ -9,6 +9,7 @@ from orchestrator.board_statistics import with_statistics
 from orchestrator.choice import Rule, restrict
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.export import csv_text, markdown, rows_csv_text
+from orchestrator.report.log_tail import log_tail
 from orchestrator.report.page import html_text
 
 __all__ = ["build_report"]
@@ -39,7 +40,7 @@ def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
     board = with_statistics(folder, aggregate(plans, loaded, rule))
     written = []
     for name, text in (
-        (".html", html_text(board)),
+        (".html", html_text(board, log_tail(folder))),
         (".md", markdown(board)),
         (".csv", csv_text(board)),
         ("-rows.csv", rows_csv_text(board)),

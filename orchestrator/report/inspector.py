@@ -12,6 +12,7 @@ from orchestrator.aggregate import Table
 from orchestrator.grid import Outcome
 from orchestrator.intervals import ClassChange
 from orchestrator.records import Environment
+from orchestrator.report.log_tail import LogTail
 from orchestrator.report.tables import amount, points, statistics
 from orchestrator.rows import Row
 from orchestrator.spec import BenchmarkPlan
@@ -35,6 +36,8 @@ class Seed:
     attempts: int
     reason: str
     traceback: str
+    log: tuple[str, ...]
+    """last lines of its log"""
     id: str
 
 
@@ -53,17 +56,17 @@ class Detail:
     """runs its trials again; '' where the manifest is unknown"""
 
 
-def details(table: Table, plan: BenchmarkPlan, room: int) -> list[Detail]:
+def details(table: Table, plan: BenchmarkPlan, room: int, log_tail: LogTail) -> list[Detail]:
     """The first `room` rows of a table."""
-    return [_detail(table, plan, index) for index in range(min(room, len(table.rows)))]
+    return [_detail(table, plan, index, log_tail) for index in range(min(room, len(table.rows)))]
 
 
-def _detail(table: Table, plan: BenchmarkPlan, index: int) -> Detail:
+def _detail(table: Table, plan: BenchmarkPlan, index: int, log_tail: LogTail) -> Detail:
     row = table.rows[index]
     return Detail(
         name=row.name,
         facts=tuple(_facts(row)),
-        seeds=tuple(_seed(o) for o in row.outcomes if o.record is not None),
+        seeds=tuple(_seed(o, log_tail) for o in row.outcomes if o.record is not None),
         classes=tuple(_classes(table, plan, index)),
         command=_command(row, plan),
     )
@@ -101,7 +104,7 @@ def _environment(environment: Environment) -> str:
     return f"{environment.device}, {hands}, commit {commit}, Python {environment.python}, {packages}, {environment.platform}"
 
 
-def _seed(o: Outcome) -> Seed:
+def _seed(o: Outcome, log_tail: LogTail) -> Seed:
     record = o.record
     memory = record.peak_memory_bytes if record else None
     traceback = record.error.traceback.strip().splitlines() if record and record.error else []
@@ -114,6 +117,7 @@ def _seed(o: Outcome) -> Seed:
         attempts=record.num_attempts if record else 0,
         reason=o.reason,
         traceback="\n".join(traceback[-TRACEBACK_LINES:]),
+        log=log_tail(o.trial.id),
         id=o.trial.id,
     )
 

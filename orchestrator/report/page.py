@@ -27,6 +27,7 @@ from orchestrator.grid import Outcome
 from orchestrator.records import TrialRecord
 from orchestrator.report.export import count, heading, warnings
 from orchestrator.report.inspector import MOST_INSPECTED, details
+from orchestrator.report.log_tail import LogTail, no_log
 from orchestrator.report.panels import maps, panels
 from orchestrator.report.tables import (
     amount,
@@ -49,7 +50,7 @@ SHOWN_OUTCOMES = 200
 """Trials without a result that the page lists; all are in the CSV."""
 
 
-def html_text(board: Board) -> str:
+def html_text(board: Board, log_tail: LogTail = no_log) -> str:
     """The page. The same records give the same bytes: its date is that of the newest record."""
     scripts = [_script(get_plotlyjs()), _script((HERE / "page.js").read_text(encoding="utf-8"))]
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
@@ -61,7 +62,7 @@ def html_text(board: Board) -> str:
         tables_script=b64encode(_tables_bundle(".js")).decode(),
         styles=Markup(_styles()),  # noqa: S704 - files of itables and ours
         facts=list(_facts(board)),
-        sections=[_section(board, index) for index in range(len(board.plans))],
+        sections=[_section(board, index, log_tail) for index in range(len(board.plans))],
         notes=list(_notes(board)),
         warnings=list(warnings(board)),
         trouble=_trouble(board),
@@ -137,10 +138,30 @@ def _facts(board: Board) -> Iterator[Fact]:
     yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
     yield from _intervals(board)
     yield from _data(board, list(records.values()))
+    yield from _gate(board)
     if differing := list(warnings(board)):
         detail = "zero-shot accuracies differ from published ones, see below"
         yield Fact("Check before use", count(len(differing), "warning"), detail, bad=True)
     yield from _provenance(list(records.values()))
+
+
+def _gate(board: Board) -> Iterator[Fact]:
+    """How zero-shot accuracies compare with published ones of the same protocol."""
+    gates = {o.trial.id: o for o in board.outcomes if o.trial.expected}
+    values = sum(len(o.trial.expected) for o in gates.values())
+    over = [o for o in gates.values() if o.record is not None and o.status == "done"]
+    if not gates:
+        yield Fact("Zero-shot gate", "no value", "no published accuracy under this protocol to compare with")
+    elif any(o.record is not None and o.record.warnings for o in over):
+        yield Fact("Zero-shot gate", "not passed", "differs from published accuracies, see below", bad=True)
+    elif len(over) < len(gates):
+        yield Fact("Zero-shot gate", "open", f"{len(gates) - len(over)} of {len(gates)} trials are not done", bad=True)
+    else:
+        yield Fact(
+            "Zero-shot gate",
+            "passed",
+            f"within 0.3 points of {values} published accurac{'y' if values == 1 else 'ies'}",
+        )
 
 
 def _intervals(board: Board) -> Iterator[Fact]:
@@ -195,7 +216,7 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes} min"
 
 
-def _section(board: Board, index: int) -> dict[str, Any]:
+def _section(board: Board, index: int, log_tail: LogTail) -> dict[str, Any]:
     plan = board.plans[index]
     tables = [(number, t) for number, t in enumerate(board.tables) if t.benchmark == plan.benchmark]
     return {
@@ -203,12 +224,12 @@ def _section(board: Board, index: int) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "dataset": plan.dataset_title,
         "description": plan.description,
-        "tables": [_table(board, plan, number, table) for number, table in tables],
+        "tables": [_table(board, plan, number, table, log_tail) for number, table in tables],
         "maps": maps([table for _, table in tables]),
     }
 
 
-def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table) -> dict[str, Any]:
+def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail) -> dict[str, Any]:
     room = MOST_INSPECTED - sum(len(earlier.rows) for earlier in board.tables[:number])
     shown = columns(table)
     groups: list[list[Any]] = []
@@ -235,7 +256,7 @@ def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table) -> dict
         "no_baseline": no_baseline(table),
         "no_intervals": list(no_intervals(table)),
         "not_drawn": list(not_drawn(table)),
-        "details": details(table, plan, max(0, room)),
+        "details": details(table, plan, max(0, room), log_tail),
         "num_rows": len(table.rows),
         "figures": panels(table),
     }

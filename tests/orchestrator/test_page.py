@@ -18,6 +18,7 @@ from orchestrator.board_statistics import with_statistics
 from orchestrator.records import Loaded, Results, load_plans, load_records, write_plan
 from orchestrator.report import build_report, charts, figures
 from orchestrator.report.page import duration, html_text
+from orchestrator.spec import PublishedValue
 from tests.orchestrator.outcome_factory import write_outcomes
 from tests.orchestrator.record_factory import DOMAINS, Folder, demo, incomplete
 
@@ -444,3 +445,28 @@ def test_many_failures_are_cut_on_the_page_and_counted() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_header_tells_the_zero_shot_gate_and_rows_show_the_end_of_their_logs(tmp_path: Path) -> None:
+    folder = demo()
+    gate = next(i for i, trial in enumerate(folder.plan) if trial.kind == "reference")
+    value = PublishedValue(domain="real", accuracy=0.55, source="a paper")
+
+    def page() -> str:
+        build_report(folder.write(tmp_path))
+        return (tmp_path / "leaderboard.html").read_text()
+
+    assert "no published accuracy under this protocol" in page()
+    folder.plan[gate] = folder.plan[gate].model_copy(update={"expected": (value,)})
+    log = Results(tmp_path).trial(folder.plan[gate].id) / "log.txt"
+    log.write_text("first\nsecond\nthird <b>\nlast\n")
+    passed = page()
+    assert "within 0.3 points of 1 published accuracy" in passed
+    assert "second\nthird &lt;b&gt;\nlast" in passed
+    assert "first\nsecond" not in passed
+    id = folder.plan[gate].id
+    folder.records[id] = folder.records[id].model_copy(update={"warnings": ("real is off",)})
+    assert "differs from published accuracies, see below" in page()
+    del folder.records[id]
+    Results(tmp_path).record(id).unlink()
+    assert "1 of 1 trials are not done" in page()
