@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.datasets.fakes import COUNTS, Fake
 from tests.datasets.parallel_fakes import Deadly, Failing, Slow
 from tests.datasets.test_bad_input import contents
+from tests.orchestrator.processes import hear_ctrl_c
 
 TOTAL = sum(sum(splits.values()) for splits in COUNTS.values())
 
@@ -91,7 +92,13 @@ def test_killed_then_continued_gives_the_same_files_with_less_work(tmp_path, how
     log, script, to = tmp_path / "log", tmp_path / "script.py", tmp_path / "fake"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(to), str(log), str(workers)]
-    first = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    first = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_ctrl_c,
+    )
     journal = to / JOURNAL
     assert until(lambda: journal.exists() and len(journal.read_text().splitlines()) >= 4), "three shards are done"
     first.send_signal(how)

@@ -45,3 +45,8 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
         time.sleep(0.1)
+
+
+def hear_ctrl_c() -> None:
+    """For `preexec_fn`: a runner that put the suite into the background has made it, and its children, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

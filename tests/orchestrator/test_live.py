@@ -25,6 +25,7 @@ from orchestrator.report import build_report
 from orchestrator.serve import ServeError, Server, reloading
 from orchestrator.sweep import _Sweep
 from tests.conftest import ROOT
+from tests.orchestrator.processes import hear_ctrl_c
 from tests.orchestrator.record_factory import Folder
 from tests.orchestrator.test_page import browser
 
@@ -102,7 +103,9 @@ def test_watching_a_folder_that_is_not_there_is_wrong_input(tmp_path: Path) -> N
 def test_ctrl_c_ends_a_watch_without_an_error(tmp_path: Path) -> None:
     root = two_trials().write(tmp_path)
     command = [sys.executable, "-m", "orchestrator", "report", str(root), "--watch"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as process:
         assert process.stdout and process.stderr
         assert process.stdout.readline() == f"watching {root}; Ctrl-C ends it\n"
         assert "made from 2 records" in process.stdout.readline()
