@@ -185,15 +185,21 @@ class RowMaker:
             worst=combine(min, *(accuracy[d] for d in fold.shifted)) if fold.shifted else NOTHING,
             reference_ece=_over(ece, fold.sources, "no reference domain"),
             shift_ece=_over(ece, fold.shifted, "no shifted domain"),
-            train_seconds=_cost(own, lambda record: record.seconds.get("train")),
+            train_seconds=_cost(own, train_seconds),
             gpu_hours=_cost(own, gpu_hours),
             outcomes=tuple(outcomes),
         )
 
 
+def train_seconds(record: TrialRecord) -> float | None:
+    """Wall seconds of steps and of `setup`, in which some methods do all of their fitting; None where nothing trained."""
+    stages = [record.seconds[stage] for stage in ("setup", "train") if stage in record.seconds]
+    return math.fsum(stages) if stages else None
+
+
 def gpu_hours(record: TrialRecord) -> float | None:
     """What training took of GPUs; None on CPUs, without training and where the record does not say."""
-    seconds, environment = record.seconds.get("train"), record.environment
+    seconds, environment = train_seconds(record), record.environment
     if seconds is None or environment is None or environment.device == "cpu":
         return None
     return seconds * environment.num_workers / 3600

@@ -16,6 +16,7 @@ from tests.datasets.miniature import picture, run_miniature, write_files, write_
 
 SEEN, UNSEEN = (2, 200), (43,)
 """numbers of classes: Laysan Albatross, Common Yellowthroat; Yellow bellied Flycatcher"""
+# A quirk of the published res101.mat: its paths begin with a folder on its authors' machine.
 AUTHORS_FOLDER = "/BS/Deep_Fragments/work/MSc/CUB_200_2011/CUB_200_2011/images"
 COUNTS = {"seen": {"train": 8, "test": 2}, "unseen": {"test": 5}}
 

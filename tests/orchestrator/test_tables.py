@@ -15,7 +15,7 @@ from orchestrator.records import Loaded
 from orchestrator.report import build_report, drawing, figures
 from orchestrator.report.export import heading
 from orchestrator.report.tables import columns
-from orchestrator.rows import Row
+from orchestrator.rows import Row, train_seconds
 from tests.orchestrator.record_factory import Folder
 
 DOMAINS = ("art", "cartoon", "photo")
@@ -268,3 +268,11 @@ def test_worst_domain_calibration_error_and_cost_by_hand() -> None:
     before = cells(table, "zero_shot")
     assert (before["ECE, %: reference"], before["training: GPU-h"]) == ("", "")
     assert row(table, "zero_shot").reference_ece.why == "recorded before this was measured"
+
+
+def test_a_method_that_fits_in_setup_has_its_seconds_there() -> None:
+    folder = Folder()
+    record = folder.done(folder.trial("probe"), (50.0,) * 5)
+    assert train_seconds(record.model_copy(update={"seconds": {"setup": 3.0, "select": 9.0}})) == 3.0
+    assert train_seconds(record.model_copy(update={"seconds": {"setup": 0.5, "train": 2.0}})) == 2.5
+    assert train_seconds(record.model_copy(update={"seconds": {"evaluate": 2.0}})) is None
