@@ -9,7 +9,8 @@ crops of the photographs in Faces, as CoOp does; CLIP counts both and evaluates 
 from __future__ import annotations
 
 from datasets.base import Dataset, PublishedFile
-from datasets.downstream import CoopSplit, Facts, Holdout, class_table, coop_list
+from datasets.downstream import CoopSplit, Holdout
+from datasets.lists import class_table
 
 IGNORED = ("BACKGROUND_Google", "Faces_easy")
 PARENTS = ("caltech-101/", "", "caltech101/")
@@ -27,17 +28,6 @@ FILES = (
     PublishedFile(name=INNER, mount="caltech-101", optional=True),
     PublishedFile(name="101_ObjectCategories.tar.gz", optional=True),
 )
-COOP_LIST = coop_list("split_zhou_Caltech101.json", "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN")
-FACTS = Facts(
-    title="Caltech-101",
-    source="https://data.caltech.edu/records/mzrjq-6wc02",
-    license="CC BY 4.0",
-    citation="Fei-Fei et al.: Learning Generative Visual Models from Few Training Examples, CVPR workshop 2004",
-)
-NOTES = (
-    "There is no official split: numbers of different splits, CLIP's among them, cannot be compared.",
-    "100 classes, as in CoOp: without BACKGROUND_Google and without Faces_easy, crops of the photographs in Faces.",
-)
 
 
 class Caltech101(Holdout):
@@ -46,36 +36,33 @@ class Caltech101(Holdout):
     ignored = frozenset(IGNORED)
 
 
-class CoopCaltech101(CoopSplit):
-    """CoOp's split."""
-
-    list_name = COOP_LIST.name
-    list_tops = ("", "caltech-101/")
-
-
-_TABLE = class_table("caltech101", without=IGNORED)
-# Facts: the 8,242 images that split_zhou_Caltech101.json names are all of these classes; a copy is in
-# koking0/split_zhou_Caltech101@621dabe: 4,128 train, 1,649 val, 2,465 test.
-DATASET: Dataset = Caltech101(
+_HOLDOUT = Caltech101(
     "caltech101",
     {"train": 5_770, "test": 2_472},
     TOPS,
     FILES,
-    table=_TABLE,
+    table=class_table("caltech101", without=IGNORED),
     revision="holdout",
-    notes=NOTES,
-    facts=FACTS,
+    title="Caltech-101",
+    source="https://data.caltech.edu/records/mzrjq-6wc02",
+    license="CC BY 4.0",
+    citation="Fei-Fei et al.: Learning Generative Visual Models from Few Training Examples, CVPR workshop 2004",
+    notes=[
+        "There is no official split: numbers of different splits, CLIP's among them, cannot be compared.",
+        "100 classes, as in CoOp: without BACKGROUND_Google and without Faces_easy, crops of the photographs in Faces.",
+    ],
 )
+DATASET: Dataset = _HOLDOUT
+# Facts: the 8,242 images that split_zhou_Caltech101.json names are all of these classes; a copy is in
+# koking0/split_zhou_Caltech101@621dabe: 4,128 train, 1,649 val, 2,465 test.
 REVISIONS: dict[str, Dataset] = {
     "holdout": DATASET,
-    "coop": CoopCaltech101(
-        "caltech101",
+    "coop": CoopSplit(
+        _HOLDOUT,
         {"train": 5_777, "test": 2_465},
-        TOPS,
-        (*FILES, COOP_LIST),
-        table=_TABLE,
-        revision="coop",
-        notes=NOTES,
-        facts=FACTS,
+        list_name="split_zhou_Caltech101.json",
+        drive_id="1hyarUivQE36mY6jSomru6Fjd-JzwcCzN",
+        list_tops=("", "caltech-101/"),
+        tops=TOPS,
     ),
 }

@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo, Entry, Published, PublishedFile
 from datasets.folder import keys_of
+from datasets.lists import mat_variables
 
 # Facts: classes.txt of CUB_200_2011.tgz, as in jcroskery/bird-classification@c390644 data/CUB_200_2011/classes.txt.
 CLASS_FOLDERS: tuple[str, ...] = tuple(
@@ -116,9 +115,8 @@ class Cub(Dataset):
 
 def _image_files(source: Published) -> list[str]:
     """'<class folder>/<image>' of each of the images that locations count, checked against the labels beside them."""
-    mat = _read(source, FILES_MAT, ("image_files", "labels"))
-    found = [str(np.asarray(cell).reshape(-1)[0]) for cell in mat["image_files"].reshape(-1)]
-    labels = mat["labels"].reshape(-1)
+    cells, labels = mat_variables(source, FILES_MAT, "image_files", "labels")
+    found = [str(np.ravel(cell)[0]) for cell in cells]
     paths = []
     for number, (path, label) in enumerate(zip(found, labels, strict=False), start=1):
         folder, _, name = path.replace("\\", "/").rpartition("/images/")[2].partition("/")
@@ -138,22 +136,13 @@ def _image_files(source: Published) -> list[str]:
 
 def _locations(source: Published, variable: str, num_images: int) -> list[int]:
     """0-based positions in the list of images."""
-    found = [int(number) - 1 for number in _read(source, SPLITS_MAT, (variable,))[variable].reshape(-1)]
+    (locations,) = mat_variables(source, SPLITS_MAT, variable)
+    found = [int(number) - 1 for number in locations]
     if bad := [number + 1 for number in found if not 0 <= number < num_images]:
         raise DatasetError(
             f"{source.where(SPLITS_MAT)}: {variable} has {bad[0]}, expected 1 to {num_images}, the images of {FILES_MAT}"
         )
     return found
-
-
-def _read(source: Published, name: str, variables: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    # Imported here: listing datasets does without scipy.
-    from datasets.sources import load_mat
-
-    mat = load_mat(source.read(name), source.where(name))
-    if missing := [variable for variable in variables if variable not in mat]:
-        raise DatasetError(f"{source.where(name)}: has no variable {missing[0]!r}, only {', '.join(sorted(mat))}")
-    return mat
 
 
 DATASET: Dataset = Cub()

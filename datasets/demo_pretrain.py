@@ -164,7 +164,7 @@ def train_step(
     image_features, text_features = model.encode_image(images, normalize=True), model.encode_text(ids, normalize=True)
     loss: Tensor = ClipLoss()(image_features, text_features, model.logit_scale.exp())
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
     with torch.no_grad():

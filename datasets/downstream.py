@@ -13,20 +13,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo, Entry, Published, PublishedFile
 from datasets.clip_templates import CLIP_TEMPLATES
 from datasets.folder import extension, keys_of, seeded_order
-from datasets.sources import load_mat, missing
+from datasets.lists import class_table, lines
+from datasets.sources import missing
 from datasets.tar_index import IMAGE_EXTENSIONS
 
 HOLDOUT: Final = 0.3
@@ -35,23 +34,6 @@ _ZHOU = TypeAdapter(dict[str, list[tuple[str, int, str]]])
 _MAX_NAMED = 20
 Listing = tuple[str, list[tuple[str, int]]]
 """folder ('' or ending in '/') and (path below it, label) of each image of a split, in order"""
-
-
-def class_table(name: str, without: Sequence[str] = ()) -> dict[str, str]:
-    """The authors' name of a class (folder, label, category) -> CLIP's, in label order; from `classnames/<name>.txt`."""
-    lines = (Path(__file__).parent / "classnames" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    pairs = [line.partition("\t") for line in lines if not line.startswith("#")]
-    return {key: classname or key for key, _, classname in pairs if key not in without}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a dataset is and where it is from; see `DatasetInfo`."""
-
-    title: str
-    source: str
-    license: str
-    citation: str
 
 
 class Downstream(Dataset, ABC):
@@ -64,30 +46,37 @@ class Downstream(Dataset, ABC):
         tops: Sequence[str],
         files: Sequence[PublishedFile],
         *,
-        facts: Facts,
+        title: str,
+        source: str,
+        license: str,
+        citation: str,
         table: Mapping[str, str] | None = None,
         revision: str = "official",
         notes: Sequence[str] = (),
     ) -> None:
         """`tops`: where its files may lie ('' or ending in '/'); `table`: as `class_table` gives it."""
         table = class_table(name) if table is None else table
-        self.info = DatasetInfo(
+        info = DatasetInfo(
             name=name,
-            title=facts.title,
+            title=title,
             revision=revision,
             domains=(name,),
             classnames=tuple(table.values()),
             templates=CLIP_TEMPLATES[name],
             counts={name: dict(counts)},
-            source=facts.source,
-            license=facts.license,
-            citation=facts.citation,
+            source=source,
+            license=license,
+            citation=citation,
             notes=tuple(notes),
         )
-        self.files = tuple(files)
-        self.tops = tuple(tops)
+        self._set(info, {key: label for label, key in enumerate(table)}, tops, files)
+
+    def _set(
+        self, info: DatasetInfo, labels: Mapping[str, int], tops: Sequence[str], files: Sequence[PublishedFile]
+    ) -> None:
+        self.info, self.labels = info, dict(labels)
+        self.tops, self.files = tuple(tops), tuple(files)
         self.roots = tuple(dict.fromkeys(PurePosixPath(top).parts[0] for top in tops if top))
-        self.labels = {key: label for label, key in enumerate(table)}
 
     @abstractmethod
     def listed(self, split: str, files: Published) -> Listing:
@@ -121,6 +110,16 @@ class Downstream(Dataset, ABC):
         raise FileNotFoundError(
             f"{missing(files, self.tops[0] + path)}{also}; dataset {self.info.name} is from {self.info.source}"
         )
+
+    def by_folder(self, files: Published, path: str, suffix: str = "") -> list[tuple[str, int]]:
+        """(path, label) of a list's lines '<class>/<image>'; `suffix` is what the list leaves out of the images' names."""
+        images = []
+        for place, text in lines(files, path):
+            folder, slash, _ = text.partition("/")
+            if not slash:
+                raise DatasetError(f"{place}: expected '<class>/<image>', got {text!r}")
+            images.append((text + suffix, self.label(folder, place)))
+        return images
 
     def label(self, key: str, place: str) -> int:
         """The label of a class by its authors' name; `place` is where that stands, for the error."""
@@ -172,12 +171,28 @@ class Holdout(Downstream):
 
 
 class CoopSplit(Downstream):
-    """The split of CoOp (KaiyangZhou/CoOp@ff61507): `split_zhou_*.json`, to be got by hand; train and val are `train`."""
+    """The split of CoOp (KaiyangZhou/CoOp@ff61507), over all images of a dataset; train and val are `train`.
 
-    list_name: str
-    """of the JSON file"""
-    list_tops: tuple[str, ...]
-    """where it may lie; `tops` are where the images may lie"""
+    It is a JSON file, `split_zhou_*.json`, to be got by hand. Links are those of CoOp's DATASETS.md, which states no checksums.
+    """
+
+    def __init__(
+        self,
+        whole: Downstream,
+        counts: Mapping[str, int],
+        *,
+        list_name: str,
+        drive_id: str,
+        list_tops: Sequence[str],
+        tops: Sequence[str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        """`whole` has the facts, classes and files; the list may lie in `list_tops`, the images in `tops`."""
+        split_file = PublishedFile(name=list_name, urls=(f"https://drive.google.com/file/d/{drive_id}/view",))
+        name, notes = whole.info.name, (*whole.info.notes, *notes)
+        info = replace(whole.info, revision="coop", counts={name: dict(counts)}, notes=notes)
+        self._set(info, whole.labels, tops, (*whole.files, split_file))
+        self.list_name, self.list_tops = list_name, tuple(list_tops)
 
     def listed(self, split: str, files: Published) -> Listing:
         """As `Downstream.listed`."""
@@ -209,35 +224,3 @@ class CoopSplit(Downstream):
         if inside and self.label(folder, place) != label:
             raise DatasetError(f"{place}: label {label} does not fit: folder {folder!r} is class {self.labels[folder]}")
         return label
-
-
-def coop_list(name: str, drive_id: str) -> PublishedFile:
-    """A file of `CoopSplit`; links are those of KaiyangZhou/CoOp@ff61507 DATASETS.md, which states no checksums."""
-    return PublishedFile(name=name, urls=(f"https://drive.google.com/file/d/{drive_id}/view",))
-
-
-def lines(files: Published, path: str) -> Iterator[tuple[str, str]]:
-    """('file:line', text) of each line of a list that is not blank. Raises DatasetError if it is no text."""
-    try:
-        text = files.read(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{files.where(path)}: is not UTF-8 text: {error}") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            yield f"{files.where(path)}:{number}", line.strip()
-
-
-def mat_variable(files: Published, path: str, name: str) -> NDArray[Any]:
-    """One variable of a MATLAB file as a flat array. Raises DatasetError if there is none of this name."""
-    content = load_mat(files.read(path), files.where(path))
-    if name not in content:
-        raise DatasetError(f"{files.where(path)}: has no variable {name!r}; it has {', '.join(content)}")
-    return np.ravel(content[name])
-
-
-def split_of(text: str, parts: int, place: str, expected: str) -> list[str]:
-    """The words of a line. Raises DatasetError if there are fewer than `parts`."""
-    words = text.split()
-    if len(words) < parts:
-        raise DatasetError(f"{place}: expected '{expected}', got {text!r}")
-    return words

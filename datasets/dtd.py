@@ -6,9 +6,8 @@ Published: dtd-r1.0.1.tar.gz with dtd/{images,labels,imdb}; lists dtd/labels/{tr
 
 from __future__ import annotations
 
-from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Facts, Listing, coop_list, lines
+from datasets.downstream import CoopSplit, Downstream, Listing
 
 # Facts: URL and md5 of torchvision 0.29 datasets/dtd.py, bytes of tensorflow/datasets url_checksums/dtd.txt.
 FILES = (
@@ -21,13 +20,6 @@ FILES = (
     ),
 )
 LISTS = {"train": ("labels/train1.txt", "labels/val1.txt"), "test": ("labels/test1.txt",)}
-COOP_LIST = coop_list("split_zhou_DescribableTextures.json", "1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x")
-FACTS = Facts(
-    title="Describable Textures",
-    source="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
-    license="research only",
-    citation="Cimpoi et al.: Describing Textures in the Wild, CVPR 2014, arXiv:1311.3618",
-)
 
 
 class Dtd(Downstream):
@@ -36,34 +28,28 @@ class Dtd(Downstream):
     def listed(self, split: str, files: Published) -> Listing:
         """As `Downstream.listed`."""
         top = self.top(files, LISTS[split][0])
-        images = []
-        for name in LISTS[split]:
-            if not files.exists(top + name):
-                raise FileNotFoundError(f"{files.where(top + name)} does not exist; it is part of {FILES[0].name}")
-            for place, text in lines(files, top + name):
-                folder, slash, _ = text.partition("/")
-                if not slash:
-                    raise DatasetError(f"{place}: expected '<class>/<image>', got {text!r}")
-                images.append((text, self.label(folder, place)))
-        return f"{top}images/", images
+        return f"{top}images/", [image for name in LISTS[split] for image in self.by_folder(files, top + name)]
 
 
-class CoopDtd(CoopSplit):
-    """CoOp's split, over all images."""
-
-    list_name = COOP_LIST.name
-    list_tops = ("", "dtd/")
-
-
-DATASET: Dataset = Dtd("dtd", {"train": 3_760, "test": 1_880}, ("dtd/", "dtd/dtd/", ""), FILES, facts=FACTS)
+_OFFICIAL = Dtd(
+    "dtd",
+    {"train": 3_760, "test": 1_880},
+    ("dtd/", "dtd/dtd/", ""),
+    FILES,
+    title="Describable Textures",
+    source="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+    license="research only",
+    citation="Cimpoi et al.: Describing Textures in the Wild, CVPR 2014, arXiv:1311.3618",
+)
+DATASET: Dataset = _OFFICIAL
 REVISIONS: dict[str, Dataset] = {
     "official": DATASET,
-    "coop": CoopDtd(
-        "dtd",
+    "coop": CoopSplit(
+        _OFFICIAL,
         {"train": 3_948, "test": 1_692},
-        ("dtd/images/", "images/", ""),
-        (*FILES, COOP_LIST),
-        revision="coop",
-        facts=FACTS,
+        list_name="split_zhou_DescribableTextures.json",
+        drive_id="1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x",
+        list_tops=("", "dtd/"),
+        tops=("dtd/images/", "images/", ""),
     ),
 }

@@ -8,7 +8,7 @@ test images were never published.
 from __future__ import annotations
 
 from datasets.base import Dataset, PublishedFile
-from datasets.downstream import CoopSplit, Facts, Holdout, coop_list
+from datasets.downstream import CoopSplit, Holdout
 
 TOPS = ("2750/", "eurosat/2750/", "EuroSAT_RGB/", "")
 # Facts: URL and md5 of torchvision 0.29 datasets/eurosat.py; the older URL and bytes of tensorflow/datasets url_checksums.
@@ -24,27 +24,30 @@ FILES = (
         unpacked=("2750",),
     ),
 )
-COOP_LIST = coop_list("split_zhou_EuroSAT.json", "1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o")
-FACTS = Facts(
+COUNTS = {"train": 18_900, "test": 8_100}
+
+_HOLDOUT = Holdout(
+    "eurosat",
+    COUNTS,
+    TOPS,
+    FILES,
+    revision="holdout",
     title="EuroSAT (RGB)",
     source="https://github.com/phelber/EuroSAT",
     license="MIT; Copernicus Sentinel-2 data",
     citation="Helber et al.: EuroSAT - A Novel Dataset and Deep Learning Benchmark for Land Use and Land Cover "
     "Classification, JSTARS 2019, arXiv:1709.00029",
+    notes=["There is no official split: numbers of different splits, CLIP's among them, cannot be compared."],
 )
-COUNTS = {"train": 18_900, "test": 8_100}
-NO_SPLIT = "There is no official split: numbers of different splits, CLIP's among them, cannot be compared."
-
-
-class CoopEurosat(CoopSplit):
-    """CoOp's split."""
-
-    list_name = COOP_LIST.name
-    list_tops = ("", "eurosat/")
-
-
-DATASET: Dataset = Holdout("eurosat", COUNTS, TOPS, FILES, revision="holdout", notes=[NO_SPLIT], facts=FACTS)
+DATASET: Dataset = _HOLDOUT
 REVISIONS: dict[str, Dataset] = {
     "holdout": DATASET,
-    "coop": CoopEurosat("eurosat", COUNTS, TOPS, (*FILES, COOP_LIST), revision="coop", notes=[NO_SPLIT], facts=FACTS),
+    "coop": CoopSplit(
+        _HOLDOUT,
+        COUNTS,
+        list_name="split_zhou_EuroSAT.json",
+        drive_id="1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o",
+        list_tops=("", "eurosat/"),
+        tops=TOPS,
+    ),
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Facts, Listing, lines
+from datasets.downstream import Downstream, Listing
+from datasets.lists import lines
 
 LISTS = {"train": "images_variant_trainval.txt", "test": "images_variant_test.txt"}
 # Facts: URL of torchvision 0.29 datasets/fgvc_aircraft.py (no md5 there), bytes and sha256 of tensorflow/datasets@f921fd8
@@ -45,11 +46,9 @@ DATASET: Dataset = FgvcAircraft(
     {"train": 6_667, "test": 3_333},
     ("fgvc-aircraft-2013b/data/", "data/", "fgvc_aircraft/", ""),
     FILES,
-    facts=Facts(
-        title="FGVC Aircraft",
-        source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
-        license="images belong to their photographers; non-commercial research",
-        citation="Maji et al.: Fine-Grained Visual Classification of Aircraft, arXiv:1306.5151",
-    ),
+    title="FGVC Aircraft",
+    source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
+    license="images belong to their photographers; non-commercial research",
+    citation="Maji et al.: Fine-Grained Visual Classification of Aircraft, arXiv:1306.5151",
     notes=["Each image ends in a banner of 20 pixels with its photographer's name; it is kept, as in torchvision."],
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Facts, Listing, coop_list, mat_variable
+from datasets.downstream import CoopSplit, Downstream, Listing
+from datasets.lists import mat_variables
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 TOPS = ("", "flowers-102/", "oxford_flowers/")
@@ -32,13 +33,6 @@ FILES = (
         name="setid.mat", urls=(f"{_AT}setid.mat",), bytes=14_989, checksum="md5:a5357ecc9cb78c4bef273ce3793fc85c"
     ),
 )
-COOP_LIST = coop_list("split_zhou_OxfordFlowers.json", "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT")
-FACTS = Facts(
-    title="Oxford Flowers-102",
-    source="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-    license="none stated; images are from the web, for research",
-    citation="Nilsback and Zisserman: Automated Flower Classification over a Large Number of Classes, ICVGIP 2008",
-)
 
 
 class Flowers102(Downstream):
@@ -47,10 +41,10 @@ class Flowers102(Downstream):
     def listed(self, split: str, files: Published) -> Listing:
         """As `Downstream.listed`."""
         top = self.top(files, "setid.mat")
-        labels = mat_variable(files, self.top(files, "imagelabels.mat") + "imagelabels.mat", "labels")
+        (labels,) = mat_variables(files, self.top(files, "imagelabels.mat") + "imagelabels.mat", "labels")
         images = []
-        for variable in SETS[split]:
-            for number in map(int, mat_variable(files, f"{top}setid.mat", variable)):
+        for variable, numbers in zip(SETS[split], mat_variables(files, f"{top}setid.mat", *SETS[split]), strict=True):
+            for number in map(int, numbers):
                 if not 1 <= number <= len(labels) or not 1 <= labels[number - 1] <= len(self.labels):
                     place = f"{files.where(top + 'setid.mat')}: {variable}"
                     raise DatasetError(f"{place} names image {number}, which has no label from 1 to {len(self.labels)}")
@@ -58,22 +52,25 @@ class Flowers102(Downstream):
         return f"{top}jpg/", images
 
 
-class CoopFlowers102(CoopSplit):
-    """CoOp's split, over all images."""
-
-    list_name = COOP_LIST.name
-    list_tops = TOPS
-
-
-DATASET: Dataset = Flowers102("flowers102", {"train": 2_040, "test": 6_149}, TOPS, FILES, facts=FACTS)
+_OFFICIAL = Flowers102(
+    "flowers102",
+    {"train": 2_040, "test": 6_149},
+    TOPS,
+    FILES,
+    title="Oxford Flowers-102",
+    source="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+    license="none stated; images are from the web, for research",
+    citation="Nilsback and Zisserman: Automated Flower Classification over a Large Number of Classes, ICVGIP 2008",
+)
+DATASET: Dataset = _OFFICIAL
 REVISIONS: dict[str, Dataset] = {
     "official": DATASET,
-    "coop": CoopFlowers102(
-        "flowers102",
+    "coop": CoopSplit(
+        _OFFICIAL,
         {"train": 5_726, "test": 2_463},  # generally known (CoOp, arXiv:2109.01134, appendix); the list was not at hand
-        tuple(f"{top}jpg/" for top in TOPS),
-        (*FILES, COOP_LIST),
-        revision="coop",
-        facts=FACTS,
+        list_name="split_zhou_OxfordFlowers.json",
+        drive_id="1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT",
+        list_tops=TOPS,
+        tops=[f"{top}jpg/" for top in TOPS],
     ),
 }

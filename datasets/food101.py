@@ -6,11 +6,9 @@ official split, which CLIP evaluates on; revision `coop` has CoOp's own (30,300 
 
 from __future__ import annotations
 
-from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Facts, Listing, coop_list, lines
+from datasets.downstream import CoopSplit, Downstream, Listing
 
-TOPS = ("food-101/", "")
 # Facts: URL and md5 of torchvision 0.29 datasets/food101.py, bytes of tensorflow/datasets url_checksums/food101.txt.
 FILES = (
     PublishedFile(
@@ -21,16 +19,6 @@ FILES = (
         unpacked=("food-101/images", "food-101/meta"),
     ),
 )
-COOP_LIST = coop_list("split_zhou_Food101.json", "1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl")
-FACTS = Facts(
-    title="Food-101",
-    source="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
-    license="images are from Foodspotting and not the authors'; scientific fair use only",
-    citation="Bossard et al.: Food-101 - Mining Discriminative Components with Random Forests, ECCV 2014",
-)
-NOISE = (
-    "Training images were not cleaned on purpose: some have wrong labels or intense colours; test images were reviewed."
-)
 
 
 class Food101(Downstream):
@@ -39,32 +27,32 @@ class Food101(Downstream):
     def listed(self, split: str, files: Published) -> Listing:
         """As `Downstream.listed`."""
         top = self.top(files, f"meta/{split}.txt")
-        images = []
-        for place, text in lines(files, f"{top}meta/{split}.txt"):
-            folder, slash, _ = text.partition("/")
-            if not slash:
-                raise DatasetError(f"{place}: expected '<class>/<number>', got {text!r}")
-            images.append((f"{text}.jpg", self.label(folder, place)))
-        return f"{top}images/", images
+        return f"{top}images/", self.by_folder(files, f"{top}meta/{split}.txt", suffix=".jpg")
 
 
-class CoopFood101(CoopSplit):
-    """CoOp's split, over training and test images together."""
-
-    list_name = COOP_LIST.name
-    list_tops = ("", "food-101/")
-
-
-DATASET: Dataset = Food101("food101", {"train": 75_750, "test": 25_250}, TOPS, FILES, notes=[NOISE], facts=FACTS)
+_OFFICIAL = Food101(
+    "food101",
+    {"train": 75_750, "test": 25_250},
+    ("food-101/", ""),
+    FILES,
+    title="Food-101",
+    source="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
+    license="images are from Foodspotting and not the authors'; scientific fair use only",
+    citation="Bossard et al.: Food-101 - Mining Discriminative Components with Random Forests, ECCV 2014",
+    notes=[
+        "Training images were not cleaned on purpose: some have wrong labels or intense colours; test images were reviewed."
+    ],
+)
+DATASET: Dataset = _OFFICIAL
 REVISIONS: dict[str, Dataset] = {
     "official": DATASET,
-    "coop": CoopFood101(
-        "food101",
+    "coop": CoopSplit(
+        _OFFICIAL,
         {"train": 70_700, "test": 30_300},
-        ("food-101/images/", "images/", ""),
-        (*FILES, COOP_LIST),
-        revision="coop",
-        notes=[NOISE, "CoOp's test split mixes official training images, uncleaned, with official test images."],
-        facts=FACTS,
+        list_name="split_zhou_Food101.json",
+        drive_id="1QK0tGi096I0Ba6kggatX1ee6dJFIcEJl",
+        list_tops=("", "food-101/"),
+        tops=("food-101/images/", "images/", ""),
+        notes=["CoOp's test split mixes official training images, uncleaned, with official test images."],
     ),
 }

@@ -41,6 +41,8 @@ from datasets.base import Dataset, DatasetInfo, Entry, Published
 from datasets.folder import extension, keys_of
 from datasets.imagenet_facts import A_LABELS, CLASSNAMES, COUNTS, FILES, OBJECTNET_FOLDERS, R_LABELS, WNIDS
 from datasets.images import BadImageError
+from datasets.lists import mat_variables
+from datasets.sources import missing
 from datasets.tar_index import IMAGE_EXTENSIONS
 from datasets.templates import OPENAI_IMAGENET_TEMPLATES
 
@@ -155,8 +157,6 @@ def _images(source: Published, places: Sequence[str]) -> tuple[str, list[str]]:
         paths = [path for path in paths if not any(part.startswith(".") for part in path.split("/"))]
         if found := [path for path in paths if "/" in path or extension(path) in IMAGE_EXTENSIONS]:
             return folder, found
-    from datasets.sources import missing
-
     raise FileNotFoundError(f"no images below {places[0]}/: {missing(source, places[0])}")
 
 
@@ -201,8 +201,6 @@ def _validation_labels(source: Published) -> list[int]:
     elif source.exists(f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt"):
         name, ids = f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt", _devkit_ids(source)
     else:
-        from datasets.sources import missing
-
         raise FileNotFoundError(
             f"the labels of the validation images: {missing(source, DEVKIT)}; or put {SYNSET_LABELS} there "
             "(tensorflow/models, research/slim/datasets)"
@@ -215,15 +213,11 @@ def _validation_labels(source: Published) -> list[int]:
 
 def _devkit_ids(source: Published) -> dict[str, int]:
     """ILSVRC2012_ID, which is not the label, as text -> label. The first 1,000 rows of meta.mat are the classes."""
-    from datasets.sources import load_mat
-
     name = f"{DEVKIT}/meta.mat"
+    (rows,) = mat_variables(source, name, "synsets")
     try:
-        rows = load_mat(source.read(name), source.where(name))["synsets"].reshape(-1)
         ids = {str(np.squeeze(row["WNID"])): str(int(np.squeeze(row["ILSVRC2012_ID"]))) for row in rows}
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        if isinstance(error, DatasetError):
-            raise
+    except (ValueError, IndexError, TypeError) as error:
         raise DatasetError(f"{source.where(name)}: no synsets with WNID and ILSVRC2012_ID in it: {error}") from None
     if absent := [wnid for wnid in WNIDS if wnid not in ids]:
         raise DatasetError(f"{source.where(name)}: class {absent[0]} is not in it")

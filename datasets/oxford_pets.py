@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Facts, Listing, lines, split_of
+from datasets.downstream import Downstream, Listing
+from datasets.lists import lines, words_of
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
@@ -42,7 +43,7 @@ class OxfordPets(Downstream):
         for place, text in lines(files, top + LISTS[split]):
             if text.startswith("#"):
                 continue
-            name, number, *_ = split_of(text, 2, place, "<image> <class> <species> <breed>")
+            name, number, *_ = words_of(text, 2, place, "<image> <class> <species> <breed>")
             label = self.label(name.rpartition("_")[0].lower(), place)
             if number != str(label + 1):
                 raise DatasetError(f"{place}: class {number} does not fit: {name} is class {label + 1}")
@@ -55,12 +56,10 @@ DATASET: Dataset = OxfordPets(
     {"train": 3_680, "test": 3_669},
     ("", "oxford-iiit-pet/", "oxford_pets/"),
     FILES,
-    facts=Facts(
-        title="Oxford-IIIT Pets",
-        source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-        license="CC BY-SA 4.0",
-        citation="Parkhi et al.: Cats and Dogs, CVPR 2012",
-    ),
+    title="Oxford-IIIT Pets",
+    source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    license="CC BY-SA 4.0",
+    citation="Parkhi et al.: Cats and Dogs, CVPR 2012",
     notes=[
         "A few images are damaged or no JPEG behind their name; tensorflow/datasets#5349 leaves such images out, CLIP "
         "and this dataset do not."

@@ -7,6 +7,7 @@ in which they are done.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,8 @@ Tick = Callable[[int], None]
 JobTick = Callable[[int, int], None]
 """(number of the job, how many of its images are through)"""
 _POLL_SECONDS = 0.2
+_MALLOC = {-1: 256 * 2**20, -2: 16 * 2**20, -3: 32 * 2**20}
+"""Of glibc's <malloc.h>: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, in bytes; the last as high as it may be."""
 
 
 class Runner(Protocol):
@@ -44,6 +47,18 @@ class _Stopped(Exception):  # noqa: N818 - not an error: the run has ended, nobo
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what an image took for the next one; does nothing where the C library is not glibc.
+
+    Left alone, malloc gives every decoded image back to the system and asks for it again: some 360 page faults an image of
+    500 x 375 pixels, a tenth of the time that `prepare` takes. Only for processes that do nothing else.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC.items():
+            mallopt(parameter, value)
 
 
 def in_process(
@@ -76,7 +91,7 @@ def _over_processes(
 ) -> Generator[tuple[int, ResultT], None, None]:
     # Not fork: this process may have threads of torch or Ray. Counters need no lock, so a killed worker leaves none held.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["datasets.shard_work"])
+    context.set_forkserver_preload(["datasets.worker_preload"])
     done, stop = context.RawArray("Q", len(jobs)), context.RawValue("b", 0)
     shown = [0] * len(jobs)
     pool = ProcessPoolExecutor(count, context, _start_worker, (work, done, stop))
@@ -110,6 +125,7 @@ _worker: list[tuple[Callable[[Any, Tick], Any], Any, Any]] = []  # in a worker p
 
 def _start_worker(work: Callable[[Any, Tick], Any], done: Any, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker.append((work, done, stop))
 

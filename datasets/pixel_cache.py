@@ -7,8 +7,9 @@ there is right, wherever the shards lie. The state of the cache never changes a 
 
 Beside each file, `<hash>.used` is locked by those who use it, and its time says when it was last taken up. Under the limit
 files stay; to make room, those go that nobody uses, the longest unused first. `total` counts the bytes, under its lock, so
-that all processes together keep to the limit; it is counted anew whenever a trial takes up a file. All of the folder may
-be deleted at any time: who has files open goes on with them, the next trial begins anew.
+that all processes together keep to the limit, but for an image each that is just being written while another counts anew,
+as it does whenever a trial takes up a file. All of the folder may be deleted at any time: who has files open goes on with
+them, the next trial begins anew.
 """
 
 from __future__ import annotations
@@ -39,10 +40,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 GIB = 2**30
-_LOOKED_AT = 64
-"""Images whose header is read to estimate what a split needs."""
-_SPARE = GIB
-"""Bytes of the disk that are left free."""
+_LOOKED_AT = 64  # images whose header is read to estimate what a split needs
+_SPARE = GIB  # of the disk is left free
 _STALE_SECONDS = 3600
 
 
@@ -97,16 +96,17 @@ class PixelCache:
             self._open.pop(need.name, None)
             with _counted(self.folder) as total:
                 if refusal := self._make_room(need, path, total):
-                    self._shared.tell(
-                        need.name, f"pixel cache off for {need.what}: {refusal}; its images are decoded anew"
-                    )
+                    line = f"pixel cache off for {need.what}: {refusal}; its images are decoded anew"
+                    self._shared.tell(need.name, line)
                     return None
                 lock = os.open(path.with_suffix(".used"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                fcntl.flock(lock, fcntl.LOCK_SH)
-                os.utime(lock)
-                self._open[need.name] = _Used(
-                    self._shared, PixelFile(path, need.count, columns=need.to_resize), lock, need.what
-                )
+                with contextlib.ExitStack() as on_error:
+                    on_error.callback(os.close, lock)
+                    fcntl.flock(lock, fcntl.LOCK_SH)
+                    os.utime(lock)
+                    file = PixelFile(path, need.count, columns=need.to_resize)
+                    on_error.pop_all()
+                self._open[need.name] = _Used(self._shared, file, lock, need.what)
             return self._open[need.name]
         except OSError as error:
             self._shared.tell(str(self.folder), f"pixel cache off: {self.folder} cannot be used: {error}")
@@ -125,10 +125,8 @@ class PixelCache:
         total.set(sum(sizes.values()))
         if total.value + wanted > self.limit:
             kept = f", {total.value / GIB:.1f} GiB are in use" if total.value else ""
-            return (
-                f"it needs {need.bytes / GIB:.1f} GiB, --cache-gib allows {self.limit / GIB:g} GiB{kept}; "
-                f"run with --cache-gib {(total.value + wanted) / GIB + 0.1:.1f} or more, or without"
-            )
+            allowed = f"it needs {need.bytes / GIB:.1f} GiB, --cache-gib allows {self.limit / GIB:g} GiB{kept}"
+            return f"{allowed}; run with --cache-gib {(total.value + wanted) / GIB + 0.1:.1f} or more, or without"
         if (free := shutil.disk_usage(self.folder).free - _SPARE) < wanted:
             return f"it needs {wanted / GIB:.1f} GiB more, {max(0, free) / GIB:.1f} GiB are free on the disk of {self.folder}"
         return None
@@ -285,15 +283,17 @@ def _last_used(path: Path) -> float:
 
 
 def _delete_unused(path: Path) -> bool:
-    """Delete a file unless somebody uses it; whether it is gone."""
-    lock = os.open(path.with_suffix(".used"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Delete a file unless somebody uses it or it is another user's; whether it is gone."""
+    try:
+        lock = os.open(path.with_suffix(".used"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    else:
         path.unlink(missing_ok=True)
         path.with_suffix(".used").unlink(missing_ok=True)
         return True
+    except (BlockingIOError, PermissionError):
+        return False
     finally:
         os.close(lock)

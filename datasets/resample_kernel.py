@@ -8,7 +8,6 @@ this module compiles it (seconds); `datasets.resample` imports it when that pays
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,6 +23,8 @@ _OUT = types.Array(uint8, 2, "C")
 _STARTS = types.Array(int64, 1, "C")
 _WEIGHTS = types.Array(int32, 2, "C")
 _TAPS: Any = types.Tuple([_STARTS, _WEIGHTS])  # type: ignore[no-untyped-call]
+_WORDS = types.Array(uint32, 2, "C", readonly=True)
+_PIXELS: Any = types.UniTuple(uint32, 4)(uint32, uint32, uint32)  # type: ignore[no-untyped-call]
 _SPAN: Any = types.UniTuple(int64, 2)  # type: ignore[no-untyped-call]
 
 
@@ -35,47 +36,48 @@ def _compiled(*signature: Any) -> Callable[[Function], Function]:
 
 @_compiled(float64(float64))
 def _bicubic(x: float) -> float:
-    """The kernel at distance `x` (Keys, a = -0.5)."""
+    """The kernel at distance `x` (Keys, a = -0.5). Both pieces are computed, so that loops over it vectorise."""
     a = -0.5
     x = abs(x)
-    if x < 1.0:
-        return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
-    if x < 2.0:
-        return (((x - 5.0) * x + 8.0) * x - 4.0) * a
-    return 0.0
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    return near if x < 1.0 else (far if x < 2.0 else 0.0)
 
 
 @_compiled(_TAPS(int64, float64, float64, int64, boolean))
 def _taps(length: int, low: float, high: float, size: int, mirror: bool) -> tuple[Any, Any]:
-    """For each of `size` outputs: its first input (size,) and the weights of that and the following ones (size, K).
+    """For each of `size` outputs: its first input (size,) and the weights of that and the following ones (K, size).
 
-    Weights beyond those of Pillow are 0; no input lies beyond `length`, which is at least 4.
+    Weights beyond those of Pillow are 0; no input lies beyond `length`, which is at least 4. Loops go over the outputs of
+    one tap: so they vectorise, while each sum is made in Pillow's order.
     """
     low, high = float64(np.float32(low)), float64(np.float32(high))  # Pillow keeps a box in single precision
     scale = float64(np.float32(high - low)) / size
     stretch = max(scale, 1.0)
-    support = 2.0 * stretch
+    support, shrink = 2.0 * stretch, 1.0 / stretch
     count = 4 if scale <= 1.0 else min(int(2.0 * support) + 1, length)
-    starts = np.zeros(size, np.int64)
-    weights = np.zeros((size, count), np.int32)
-    row = np.empty(count + 2)
+    starts, weights = np.empty(size, np.int64), np.empty((count, size), np.int32)
+    shares, totals = np.empty((count, size)), np.zeros(size)
+    for tap in range(count):
+        for place in range(size):
+            center: Any = low + (place + 0.5) * scale
+            first = max(int32(center - support + 0.5), int32(0))
+            end = min(int32(center + support + 0.5), int32(length))
+            place_in = min(first, int32(length - count)) + int32(tap)
+            value = _bicubic((place_in - center + 0.5) * shrink)
+            share = value if first <= place_in < end else 0.0
+            shares[tap, place] = share
+            totals[place] += share
+    for tap in range(count):
+        for place in range(size):
+            total = totals[place]
+            share = shares[tap, place] / total if total != 0.0 else shares[tap, place]
+            weights[tap, place] = int32(share * (1 << PRECISION) + (0.5 if share >= 0.0 else -0.5))
     for place in range(size):
-        center = low + (place + 0.5) * scale
-        first = max(int(center - support + 0.5), 0)
-        used = min(int(center + support + 0.5), length) - first
-        total = 0.0
-        for i in range(used):
-            row[i] = _bicubic((i + first - center + 0.5) * (1.0 / stretch))
-            total += row[i]
-        start = min(first, length - count)
-        output = size - 1 - place if mirror else place
-        starts[output] = start
-        for i in range(used):
-            share = row[i] / total if total != 0.0 else row[i]
-            rounded = (
-                math.floor(0.5 + share * (1 << PRECISION)) if share >= 0 else math.ceil(-0.5 + share * (1 << PRECISION))
-            )
-            weights[output, first - start + i] = int(rounded)
+        middle: Any = low + (place + 0.5) * scale
+        starts[place] = min(max(int64(middle - support + 0.5), 0), length - count)
+    if mirror:
+        return starts[::-1].copy(), weights[:, ::-1].copy()
     return starts, weights
 
 
@@ -90,7 +92,7 @@ def _combine4(lines: Any, begin: int, width: int, starts: Any, weights: Any, out
         first, to = starts[output], out[output]
         a, b = lines[first, begin:end], lines[first + 1, begin:end]
         c, d = lines[first + 2, begin:end], lines[first + 3, begin:end]
-        w0, w1, w2, w3 = weights[output, 0], weights[output, 1], weights[output, 2], weights[output, 3]
+        w0, w1, w2, w3 = weights[0, output], weights[1, output], weights[2, output], weights[3, output]
         for i in range(width):
             total = int32(_HALF + a[i] * w0 + b[i] * w1 + c[i] * w2 + d[i] * w3)
             to[i] = min(max(total >> PRECISION, 0), 255)
@@ -104,8 +106,8 @@ def _combine5(lines: Any, begin: int, width: int, starts: Any, weights: Any, out
         first, to = starts[output], out[output]
         a, b = lines[first, begin:end], lines[first + 1, begin:end]
         c, d, e = lines[first + 2, begin:end], lines[first + 3, begin:end], lines[first + 4, begin:end]
-        w0, w1, w2, w3 = weights[output, 0], weights[output, 1], weights[output, 2], weights[output, 3]
-        w4 = weights[output, 4]
+        w0, w1, w2, w3 = weights[0, output], weights[1, output], weights[2, output], weights[3, output]
+        w4 = weights[4, output]
         for i in range(width):
             total = int32(_HALF + a[i] * w0 + b[i] * w1 + c[i] * w2 + d[i] * w3 + e[i] * w4)
             to[i] = min(max(total >> PRECISION, 0), 255)
@@ -114,14 +116,14 @@ def _combine5(lines: Any, begin: int, width: int, starts: Any, weights: Any, out
 @_compiled(_COMBINE)
 def _combine(lines: Any, begin: int, width: int, starts: Any, weights: Any, out: Any) -> None:
     """out[o, :width] = the weighted sum of lines starts[o]..., bytes begin to begin + width, rounded and clipped."""
-    if weights.shape[1] == 4:
+    if weights.shape[0] == 4:
         return _combine4(lines, begin, width, starts, weights, out)
-    if weights.shape[1] == 5:
+    if weights.shape[0] == 5:
         return _combine5(lines, begin, width, starts, weights, out)
     for output in range(starts.shape[0]):
         to, sums = out[output], np.full(width, _HALF, np.int32)
-        for tap in range(weights.shape[1]):
-            line, weight = lines[starts[output] + tap, begin : begin + width], weights[output, tap]
+        for tap in range(weights.shape[0]):
+            line, weight = lines[starts[output] + tap, begin : begin + width], weights[tap, output]
             for i in range(width):
                 sums[i] = int32(sums[i] + line[i] * weight)
         for i in range(width):
@@ -129,30 +131,51 @@ def _combine(lines: Any, begin: int, width: int, starts: Any, weights: Any, out:
     return None
 
 
-@_compiled(uint32(uint8, uint8, uint8, uint8))
-def _word(a: int, b: int, c: int, d: int) -> Any:
-    """Four bytes, the first the lowest."""
-    return uint32(a) | (uint32(b) << uint32(8)) | (uint32(c) << uint32(16)) | (uint32(d) << uint32(24))
+@_compiled(int64(int64))
+def _up4(count: int) -> int:
+    """The next multiple of 4."""
+    return (count + 3) // 4 * 4
 
 
-@_compiled(void(_BYTES, int64, int64, int64, int64, types.Array(uint32, 2, "C")))
+@_compiled(_PIXELS)
+def _pixels(a: int, b: int, c: int) -> Any:
+    """The four pixels, 24 bits each, in 12 bytes."""
+    low, high = uint32(0xFFFF), uint32(0xFF)
+    return (
+        a & uint32(0xFFFFFF),
+        a >> uint32(24) | (b & low) << uint32(8),
+        b >> uint32(16) | (c & high) << uint32(16),
+        c >> uint32(8),
+    )
+
+
+@_compiled(void(_WORDS, int64, int64, int64, int64, types.Array(uint32, 2, "C")))
 def _transpose4(image: Any, first: int, count: int, begin: int, width: int, out: Any) -> None:
-    """`_transpose` of whole groups of 4 lines: 12 bytes are written as 3 words, in little-endian order."""
+    """`_transpose` of 4 x 4 pixels at a time, 12 bytes being 3 words in little-endian order; ends one block later."""
     for row in range(count // 4):
-        a, b = image[first + 4 * row], image[first + 4 * row + 1]
-        c, d = image[first + 4 * row + 2], image[first + 4 * row + 3]
-        for place in range(width):
-            q = 3 * (begin + place)
-            out[place, 3 * row] = _word(a[q], a[q + 1], a[q + 2], b[q])
-            out[place, 3 * row + 1] = _word(b[q + 1], b[q + 2], c[q], c[q + 1])
-            out[place, 3 * row + 2] = _word(c[q + 2], d[q], d[q + 1], d[q + 2])
+        lines = image[first + 4 * row : first + 4 * row + 4]
+        for block in range((width + 3) // 4):
+            q = 3 * (begin // 4 + block)
+            a = _pixels(lines[0, q], lines[0, q + 1], lines[0, q + 2])
+            b = _pixels(lines[1, q], lines[1, q + 1], lines[1, q + 2])
+            c = _pixels(lines[2, q], lines[2, q + 1], lines[2, q + 2])
+            d = _pixels(lines[3, q], lines[3, q + 1], lines[3, q + 2])
+            for i in range(4):
+                to = out[4 * block + i]
+                to[3 * row] = a[i] | b[i] << uint32(24)
+                to[3 * row + 1] = b[i] >> uint32(8) | c[i] << uint32(16)
+                to[3 * row + 2] = c[i] >> uint32(16) | d[i] << uint32(8)
 
 
 @_compiled(void(_BYTES, int64, int64, int64, int64, _OUT))
 def _transpose(image: Any, first: int, count: int, begin: int, width: int, out: Any) -> None:
-    """Pixels `begin` to `begin + width` of lines `first` to `first + count` become lines of `out` (width, 3 count)."""
-    if count % 4 == 0:
-        return _transpose4(image, first, count, begin, width, out.view(np.uint32))
+    """Pixels `begin` to `begin + width` of lines `first` to `first + count` become lines of `out` (>= width, 3 count).
+
+    Sooner where all of that and the lengths of lines are multiples of 4 and `out` has lines for whole blocks.
+    """
+    even = count % 4 == begin % 4 == image.shape[1] % 12 == out.shape[1] % 4 == image.ctypes.data % 4 == 0
+    if even and out.shape[0] >= _up4(width):
+        return _transpose4(image.view(np.uint32), first, count, begin, width, out.view(np.uint32))
     for tile in range(0, width, 16):  # so that what is written stays in the cache
         for row in range(count):
             line = image[first + row]
@@ -167,7 +190,7 @@ def _transpose(image: Any, first: int, count: int, begin: int, width: int, out: 
 def _span(starts: Any, weights: Any) -> tuple[int, int]:
     """(first, count) of the inputs that any output needs."""
     first = min(starts[0], starts[-1])
-    return first, max(starts[0], starts[-1]) + weights.shape[1] - first
+    return first, max(starts[0], starts[-1]) + weights.shape[0] - first
 
 
 @_compiled(void(_BYTES, boolean, boolean, float64, float64, float64, float64, boolean, _OUT))
@@ -199,19 +222,25 @@ def resize(
         starts, weights, then_starts, then_weights = x_starts, x_weights, y_starts, y_weights
     first, count = _span(starts, weights)
     begin, across = _span(then_starts, then_weights)
+    if by_columns == vertical_first:  # what is turned, in whole blocks of 4 if possible
+        lines_in = image.shape[0]
+        count, first = count + first % 4, first - first % 4
+        if _up4(across) <= lines_in:
+            across = _up4(across)
+            begin = min(begin, lines_in - across)
     then_starts -= begin
-    once = np.empty((size, 3 * across), np.uint8)
+    once = np.empty((size, 3 * _up4(across)), np.uint8)
     if by_columns == vertical_first:
-        turned = np.empty((count, 3 * across), np.uint8)
+        turned = np.empty((_up4(count), 3 * across), np.uint8)
         _transpose(image, begin, across, first, count, turned)
         starts -= first
         _combine(turned, 0, 3 * across, starts, weights, once)
     else:
         _combine(image, 3 * begin, 3 * across, starts, weights, once)
-    lines = np.empty((across, 3 * size), np.uint8)
+    lines = np.empty((_up4(across), 3 * size), np.uint8)
     _transpose(once, 0, size, 0, across, lines)
     if vertical_first:
-        columns = np.empty((size, 3 * size), np.uint8)
+        columns = np.empty((size, 3 * _up4(size)), np.uint8)
         _combine(lines, 0, 3 * size, then_starts, then_weights, columns)
         _transpose(columns, 0, size, 0, size, out)
     else:

@@ -34,13 +34,20 @@ class Journal:
     def begin(self, tasks: Sequence[ShardTask], start_over: bool) -> list[ShardTask]:
         """The tasks, those that an interrupted run of the same request finished with what is known of them.
 
-        Removes all other shards. Raises DatasetError for a folder that holds other files.
+        Removes all other shards. Raises DatasetError for a folder that holds other files, or what is done of another
+        dataset, which may have taken hours.
         """
         to = self._path.parent
         other = sorted(path.name for path in to.iterdir() if not path.name.startswith("."))
         if other and not self._path.exists():
             raise DatasetError(f"{to} holds other files ({', '.join(other[:3])}); give an empty or new folder")
-        known = {} if start_over else self._read()
+        request, lines = self._read()
+        if other and (name := request.get("name", self._request["name"])) != self._request["name"]:
+            raise DatasetError(
+                f"{to} holds an unfinished dataset {name}; finish it, delete the folder, or give another one for "
+                f"{self._request['name']}"
+            )
+        known = {} if start_over or request != self._request else _records(lines)
         planned = []
         for task in tasks:
             record = known.get(task.name)
@@ -70,24 +77,28 @@ class Journal:
         """The dataset is whole."""
         self._path.unlink()
 
-    def _read(self) -> dict[str, ShardRecord]:
-        """Shard -> its record, if the journal is one of the same request."""
+    def _read(self) -> tuple[dict[str, Any], list[str]]:
+        """The request of the run that was interrupted, {} if there is none that can be read, and the lines after it."""
         try:
-            request, *lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-            if json.loads(request) != self._request:
-                return {}
+            first, *lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            request = json.loads(first)
         except (FileNotFoundError, ValueError):
-            return {}  # none, or not even its first line is whole
-        records = {}
-        for line in lines:
-            try:
-                found = json.loads(line)
-                shard, bad = ShardInfo(**found["shard"]), found["bad"]
-                if not bad:
-                    records[shard.name] = ShardRecord(found["entries"], shard, (), found["reencoded"])
-            except (ValueError, KeyError, TypeError):
-                continue
-        return records
+            return {}, []  # no journal, or not even its first line is whole
+        return (request, lines) if isinstance(request, dict) else ({}, [])
+
+
+def _records(lines: Iterable[str]) -> dict[str, ShardRecord]:
+    """Shard -> its record, of those whose line is whole."""
+    records = {}
+    for line in lines:
+        try:
+            found = json.loads(line)
+            shard, bad = ShardInfo(**found["shard"]), found["bad"]
+            if not bad:
+                records[shard.name] = ShardRecord(found["entries"], shard, (), found["reencoded"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return records
 
 
 def _remove_shards(to: Path, keep: Iterable[str]) -> None:

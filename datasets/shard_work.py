@@ -87,7 +87,7 @@ class ShardMaker:
         return self._published
 
     def __call__(self, task: ShardTask, tick: Tick) -> ShardRecord:
-        """Write one shard, or confirm it. Raises OSError if it cannot be written."""
+        """Write one shard, or confirm it. Raises OSError, which names the shard, if it cannot be written."""
         if task.known is not None and self._is_whole(task.known):
             tick(len(task.entries))
             return task.known
@@ -108,6 +108,10 @@ class ShardMaker:
                         shard.write(RawSample(entry.key, stored.data, stored.extension, entry.label, entry.caption))
                     tick(number)
             info = ShardInfo(task.name, task.domain, task.split, *shard.close()) if shard.count else None
+        except OSError as error:
+            if error.filename is None:  # of a write: which disk is full should be said
+                error.filename = str(path)
+            raise
         finally:
             shard.abandon()  # nothing is left of it once it is closed
         return ShardRecord(task.digest(), info, tuple(bad), reencoded)

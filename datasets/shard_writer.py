@@ -65,7 +65,7 @@ def write(request: Request, runner: Runner, progress: Progress | None = None) ->
     """
     info = narrowed(request.dataset.info, request.domains)
     check_names(info, request.short_side)
-    with _only_one(request.to):
+    with only_one(request.to):
         if (request.to / FILE_NAME).exists():
             prepared = open_prepared(request.to)
             check_same(request, prepared)
@@ -208,8 +208,8 @@ def _short(value: object) -> str:
 
 
 @contextlib.contextmanager
-def _only_one(to: Path) -> Iterator[None]:
-    """Hold the folder, so that two processes never prepare into it at once."""
+def only_one(to: Path, what: str = "") -> Iterator[None]:
+    """Hold the folder, so that two processes never prepare into it at once; `what` stands for it in the error."""
     try:
         to.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -219,7 +219,7 @@ def _only_one(to: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DatasetError(f"another process is preparing {to}; wait for it to end") from None
+            raise DatasetError(f"another process is preparing {what or to}; wait for it to end") from None
         yield
     finally:
         os.close(descriptor)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Facts, Listing, mat_variable
+from datasets.downstream import Downstream, Listing
+from datasets.lists import mat_variables
 
 _AT = "http://ai.stanford.edu/~jkrause/car196/"
 # Facts: URLs, bytes and sha256 of tensorflow/datasets@31f1255 url_checksums/cars196.txt.
@@ -51,7 +52,7 @@ class StanfordCars(Downstream):
         """As `Downstream.listed`."""
         top = self.top(files, LISTS[split])
         path = top + LISTS[split]
-        rows, images = mat_variable(files, path, "annotations"), []
+        (rows,), images = mat_variables(files, path, "annotations"), []
         if not {"fname", "class"} <= set(rows.dtype.names or ()):
             raise DatasetError(f"{files.where(path)}: annotations have no fields 'fname' and 'class'")
         for number, row in enumerate(rows, start=1):
@@ -67,11 +68,9 @@ DATASET: Dataset = StanfordCars(
     {"train": 8_144, "test": 8_041},
     ("", "stanford_cars/"),
     FILES,
-    facts=Facts(
-        title="Stanford Cars",
-        source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer online; copies keep its file names)",
-        license="none stated; images are from the web, for research",
-        citation="Krause et al.: 3D Object Representations for Fine-Grained Categorization, 3dRR workshop at ICCV 2013",
-    ),
+    title="Stanford Cars",
+    source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer online; copies keep its file names)",
+    license="none stated; images are from the web, for research",
+    citation="Krause et al.: 3D Object Representations for Fine-Grained Categorization, 3dRR workshop at ICCV 2013",
     notes=["The authors' server is gone: get the four files from a copy and compare their checksums."],
 )

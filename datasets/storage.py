@@ -74,11 +74,14 @@ def read_bytes(url: str) -> bytes:
     """A small remote file. Raises MissingError if it is not there, StorageError if it cannot be read."""
     buffer = io.BytesIO()
 
+    def take(chunk: bytes) -> None:
+        if buffer.write(chunk) and buffer.tell() > _MAX_SMALL:  # at once: what sends it may never end
+            raise StorageError(f"{url}: has more than {_MAX_SMALL:,} bytes")
+
     def attempt() -> None:
         buffer.seek(0)
         buffer.truncate()
-        if _copy(url, buffer.write) > _MAX_SMALL:
-            raise StorageError(f"{url}: has more than {_MAX_SMALL:,} bytes")
+        _copy(url, take)
 
     _persist(url, attempt, SMALL_ATTEMPTS)
     return buffer.getvalue()

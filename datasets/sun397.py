@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Facts, Listing, lines
+from datasets.downstream import Downstream, Listing
+from datasets.lists import lines
 
 LISTS = {"train": "Training_01.txt", "test": "Testing_01.txt"}
 # Facts: URL and md5 of torchvision 0.29 datasets/sun397.py; bytes, and the partitions' sha256, of tensorflow/datasets@5a59a25
@@ -55,12 +56,10 @@ DATASET: Dataset = Sun397(
     {"train": 19_850, "test": 19_850},
     ("", "Partitions/", "SUN397/", "sun397/"),
     FILES,
-    facts=Facts(
-        title="SUN397",
-        source="https://vision.princeton.edu/projects/2010/SUN/",
-        license="none stated; images are from the web, for research",
-        citation="Xiao et al.: SUN Database - Large-scale Scene Recognition from Abbey to Zoo, CVPR 2010",
-    ),
+    title="SUN397",
+    source="https://vision.princeton.edu/projects/2010/SUN/",
+    license="none stated; images are from the web, for research",
+    citation="Xiao et al.: SUN Database - Large-scale Scene Recognition from Abbey to Zoo, CVPR 2010",
     notes=[
         "Some files named .jpg are PNG, GIF or BMP (tensorflow/datasets, sun397_dataset_builder.py); they are decoded "
         "by their content.",

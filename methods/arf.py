@@ -41,10 +41,10 @@ from training.config import Frozen, PoolPath
 from training.contrastive import (
     attach_text_tower,
     caption_table,
-    clip_logits,
-    clip_loss,
+    contrast,
     draw_captions,
     rebuilt_classifier,
+    scale_of,
     text_tokens,
 )
 from training.model import ImageClassifier
@@ -110,7 +110,7 @@ class ARF(Method):
         for name in [name for name in terms if name != "class"]:
             loss = loss + weights[name] * terms[name]
         logged = {name: value.detach() for name, value in terms.items()}
-        return {"loss": loss, **logged, "logit_scale": self.text.clip.logit_scale.detach().exp().squeeze()}
+        return {"loss": loss, **logged, "logit_scale": scale_of(self.text).detach()}
 
     def after_step(self, model: ImageClassifier, step: int) -> None:
         """Remember how many batches of retrieved pairs are used up."""
@@ -122,10 +122,7 @@ class ARF(Method):
 
     def _contrast(self, images: Tensor, tokens: Tensor) -> Tensor:
         """The contrastive loss of all workers' `images` (B, D) and this worker's token ids, a scalar."""
-        texts = self.task.runtime.gather_with_gradient(self.text.features(tokens))
-        with torch.autocast(images.device.type, enabled=False):
-            scale = self.text.clip.logit_scale.exp().squeeze()
-            return clip_loss(clip_logits(images, texts, scale), self.task.label_smoothing)
+        return contrast(self.text, images, tokens, self.task.runtime, self.task.label_smoothing)
 
     @torch.no_grad()
     def _image_features(self, model: ImageClassifier) -> Tensor:

@@ -40,6 +40,7 @@ from training.contrastive import (
     clip_loss,
     draw_captions,
     rebuilt_classifier,
+    scale_of,
 )
 from training.model import ImageClassifier, ModelError
 from training.types import Batch, Losses, Phase, Task
@@ -108,7 +109,7 @@ class CaRot(Method):
         texts = runtime.gather_with_gradient(self.text.features(tokens))
         teacher = self._teacher_logits(batch.images, tokens) if self.steps_done and weights.distillation else None
         with torch.autocast(images.device.type, enabled=False):
-            scale = self.text.clip.logit_scale.exp().squeeze()
+            scale = scale_of(self.text)
             logits = clip_logits(images, texts, scale)
             image_projection, text_projection = self._projections(model)
             clip = clip_loss(logits, self.task.label_smoothing)

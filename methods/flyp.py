@@ -30,10 +30,10 @@ from methods.base import Method
 from training.contrastive import (
     attach_text_tower,
     caption_table,
-    clip_logits,
-    clip_loss,
+    contrast,
     draw_captions,
     rebuilt_classifier,
+    scale_of,
 )
 from training.model import ImageClassifier
 from training.types import Batch, Losses, Phase, Task
@@ -59,11 +59,8 @@ class FLYP(Method):
         runtime = self.task.runtime
         tokens = draw_captions(self.captions, batch.labels, self.generator, runtime.rank, runtime.world_size)
         images = runtime.gather_with_gradient(model.encode_image(batch.images))
-        texts = runtime.gather_with_gradient(self.text.features(tokens))
-        with torch.autocast(images.device.type, enabled=False):
-            scale = self.text.clip.logit_scale.exp().squeeze()
-            loss = clip_loss(clip_logits(images, texts, scale), self.task.label_smoothing)
-        return {"loss": loss, "clip": loss.detach(), "logit_scale": scale.detach()}
+        loss = contrast(self.text, images, tokens, runtime, self.task.label_smoothing)
+        return {"loss": loss, "clip": loss.detach(), "logit_scale": scale_of(self.text).detach()}
 
     def export(self, model: ImageClassifier) -> ImageClassifier:
         """The tuned image encoder with the head of the tuned text tower; the encoder is shared with `model`."""

@@ -5,7 +5,8 @@
 Paper: the baseline of Nam et al. (Lipsum-FT), ICLR 2024, arXiv:2404.00860, section 2.2.
 Reference code: cs-giung/lipsum-ft@1331873d21a4 scripts/Lipsum-FT.py with feat_regularization 0.
 
-Logged: loss, ce (the same number).
+It has no settings: learning rate, steps, batch and augmentation are the recipe's.
+Cost: one image forward and backward pass a step; the measure of all other methods' cost. Logged: loss, ce (the same number).
 """
 
 from __future__ import annotations

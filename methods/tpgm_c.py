@@ -13,7 +13,7 @@ Ours, calibrate against published targets: `penalty` l2, since its pull fades wi
 accuracy falls gradually over the 50-fold range of strengths (ImageNet, from FT: 83.0 without, 82.9 at 0.1, 82.5, 81.3,
 78.8, 75.2, 71.3 at 5); `strength` 0.1, the one of the paper's list that costs no more than 0.1 points there.
 
-Deviations, cost: as for TPGM; `strength` 0 is TPGM.
+Deviations: as for TPGM; `strength` 0 is TPGM. Cost: as for TPGM.
 Logged: the mean of r_i, in the trial's log.
 """
 

@@ -3,6 +3,7 @@
     logits = s * F_theta0(x) @ W0 ,  W0 = normalised mean over the templates of the text features of each class
 
 Paper: Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling). Head: training/model.py.
+It has no settings: templates and class names are the dataset's. Cost: no step; the texts of all classes and templates, once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from training.types import Phase, Task
 
 
 class ZeroShot(Method):
-    """The reference point of every comparison. Extra cost: none."""
+    """The reference point of every comparison."""
 
     title: ClassVar[str] = "Zero-shot"
     paper: ClassVar[str] = "Radford et al., ICML 2021, arXiv:2103.00020"

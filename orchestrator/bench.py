@@ -89,9 +89,10 @@ class Bench:
     @cached_property
     def splits(self) -> Splits:
         """The images of each domain by what they are for."""
-        return Splits(self.spec.data, self.prepared, partial(WARM.samples, self.prepared, fetched=self._fetched))
+        return Splits(self.spec.data, self.prepared, partial(WARM.samples, self.prepared, fetched=self.fetched))
 
-    def _fetched(self, here: int, needed: int) -> None:
+    def fetched(self, here: int, needed: int) -> None:
+        """Tell whoever watches the trial how many shards of a split are on this machine."""
         self.runtime.report({"shards_here": float(here), "shards_needed": float(needed)})
 
     def prompt_names(self, prepared: Prepared) -> tuple[str, ...]:
@@ -153,9 +154,9 @@ class Bench:
             cache=self.cache,
         )
 
-    def stream(self, chosen: Sequence[Sample]) -> EvalStream:
-        """One evaluation pass; this worker's part of it."""
-        transform, reader = self._evaluated(chosen)
+    def stream(self, chosen: Sequence[Sample], prepared: Prepared | None = None) -> EvalStream:
+        """One evaluation pass over images of the trial's dataset, or of another one; this worker's part of it."""
+        transform, reader = self._evaluated(chosen, prepared or self.prepared)
         return EvalStream(
             samples=chosen,
             transform=transform,
@@ -170,16 +171,18 @@ class Bench:
         """How to read these images for training crops."""
         return self.pixels.reader(self.prepared, chosen) if self.pixels else read_image
 
-    def _evaluated(self, chosen: Sequence[Sample]) -> tuple[EvalTransform | FinishedTransform, Reader]:
+    def _evaluated(
+        self, chosen: Sequence[Sample], prepared: Prepared
+    ) -> tuple[EvalTransform | FinishedTransform, Reader]:
         """How to read these images for evaluation: as they are, or made ready before."""
         transform = EvalTransform(self.spec.preprocessing, self.clip.image_size)
         if self.pixels is None:
             return transform, read_image
-        return FinishedTransform(transform.size), self.pixels.reader(self.prepared, chosen, transform)
+        return FinishedTransform(transform.size), self.pixels.reader(prepared, chosen, transform)
 
     def val_batches(self, batch_size: int) -> Iterator[Batch]:
         """All validation images, whichever worker asks, shuffled by the trial's seed: shards are often sorted by class."""
-        transform, reader = self._evaluated(self.val)
+        transform, reader = self._evaluated(self.val, self.prepared)
         order = torch.randperm(len(self.val), generator=torch.Generator().manual_seed(self.spec.seed)).tolist()
         shuffled = [self.val[index] for index in order]
         stream = EvalStream(

@@ -30,11 +30,12 @@ from orchestrator.intervals import (
 )
 from orchestrator.predictions import PredictionsError
 from orchestrator.records import Results, write_atomic
-from orchestrator.row_outcomes import Cell, RowOutcomes, SharedImages
+from orchestrator.row_outcomes import Cell, ReadAhead, RowOutcomes, SharedImages
 from orchestrator.rows import Row
 from orchestrator.statistics import Correct, Estimate, PairedBootstrap, rank
+from orchestrator.transfer_intervals import transfer_intervals
 
-VERSION = 1
+VERSION = 2
 """Part of every hash: raise it when the numbers made from the same files change."""
 
 Cells = Mapping[str, list[Cell]]
@@ -91,6 +92,7 @@ def _digest(results: Results, table: Table, inputs: _Inputs) -> str:
         "references": [[row is other for row in table.rows] for other in (table.zero_shot, table.baseline)],
         "sources": table.sources,
         "shifted": table.shifted,
+        "transfer": table.transfer,
         "files": {trial: _stamp(results.trial(trial) / "predictions.parquet") for trial in trials},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
@@ -141,18 +143,21 @@ def _cells(table: Table, row: Row) -> Cells:
 
 
 def _statistics(results: Results, table: Table, inputs: _Inputs) -> TableStatistics:
-    images = SharedImages(results, max(len(inputs.seeds), 1))
     outcomes: dict[int, RowOutcomes] = {}
     reasons = dict(inputs.reasons)
-    for index, cells in inputs.cells.items():
-        try:
-            outcomes[index] = images.row(table.rows[index].name, cells)
-        except PredictionsError as error:
-            reasons[index] = str(error)
+    trials = (cell.trial for cells in inputs.cells.values() for of_domain in cells.values() for cell in of_domain)
+    with ReadAhead(results, trials) as files:
+        images = SharedImages(results, max(len(inputs.seeds), 1), files.take)
+        for index, cells in inputs.cells.items():
+            try:
+                outcomes[index] = images.row(table.rows[index].name, cells)
+            except PredictionsError as error:
+                reasons[index] = str(error)
     numbers = _Numbers(table, outcomes, {domain: block.labels for domain, block in images.first.items()})
+    beside = {} if table.leave_one_out else transfer_intervals(results, table, outcomes, len(inputs.seeds))
     return TableStatistics(
         rows=tuple(
-            RowStatistics(why=reasons[index]) if index in reasons else numbers.row(index)
+            RowStatistics(why=reasons[index]) if index in reasons else numbers.row(index, beside.get(index, {}))
             for index in range(len(table.rows))
         ),
         num_ranked=len(outcomes),
@@ -171,18 +176,28 @@ class _Numbers:
         self.place = {index: place for place, index in enumerate(outcomes)}
         if not outcomes:
             return
-        self.bootstrap = PairedBootstrap({domain: self._all(domain) for domain in labels})
-        self.ranks = rank(self.bootstrap, table.shifted).intervals
+        bootstrap = PairedBootstrap({domain: self._all(domain) for domain in labels})
+        self.ranks = rank(bootstrap, table.shifted).intervals
+        self.domains = {domain: _intervals(bootstrap.accuracies([domain])) for domain in labels}
+        self.means = {name: _intervals(bootstrap.accuracies(part)) for name, part in self.parts.items()}
+        self.zero_shot, self.baseline = self._index(table.zero_shot), self._index(table.baseline)
+        self.versus = {
+            other: {
+                name: _intervals(bootstrap.differences(self.place[other], part)) for name, part in self.parts.items()
+            }
+            for other in (self.zero_shot, self.baseline)
+            if other is not None
+        }
 
-    def row(self, index: int) -> RowStatistics:
-        place = self.place[index]
-        zero_shot, baseline = self._index(self.table.zero_shot), self._index(self.table.baseline)
-        several = len(self.outcomes) > 1
+    def row(self, index: int, beside: Mapping[str, Interval]) -> RowStatistics:
+        """`beside`: intervals on datasets of transfer."""
+        place, several = self.place[index], len(self.outcomes) > 1
+        zero_shot = self.zero_shot
         return RowStatistics(
-            domains={domain: _interval(self.bootstrap.accuracy(place, [domain])) for domain in self.labels},
-            **{name: _interval(self.bootstrap.accuracy(place, part)) for name, part in self.parts.items()},
+            domains={domain: found[place] for domain, found in self.domains.items()} | dict(beside),
+            **{name: found[place] for name, found in self.means.items()},
             to_zero_shot=self._compared(index, zero_shot),
-            to_baseline=self._compared(index, baseline),
+            to_baseline=self._compared(index, self.baseline),
             rank=self.ranks[place] if several else None,
             calibration=self._calibration(index),
             classes={} if zero_shot is None or zero_shot == index else self._classes(index, zero_shot),
@@ -199,10 +214,7 @@ class _Numbers:
     def _compared(self, index: int, other: int | None) -> ComparisonIntervals:
         if other is None or other == index:
             return ComparisonIntervals()
-        places = self.place[index], self.place[other]
-        return ComparisonIntervals(
-            **{name: _interval(self.bootstrap.difference(*places, part)) for name, part in self.parts.items()}
-        )
+        return ComparisonIntervals(**{name: found[self.place[index]] for name, found in self.versus[other].items()})
 
     def _calibration(self, index: int) -> dict[str, Calibration]:
         own = self.outcomes[index]
@@ -219,5 +231,5 @@ class _Numbers:
         }
 
 
-def _interval(estimate: Estimate) -> Interval:
-    return Interval(low=estimate.low, high=estimate.high)
+def _intervals(estimates: Sequence[Estimate]) -> list[Interval]:
+    return [Interval(low=of.low, high=of.high) for of in estimates]

@@ -141,6 +141,14 @@ def _admits(rule: Rule, id: str, specs: Mapping[str, TrialSpec]) -> bool:
     return all(_admits(rule, input, specs) for input in spec.inputs)
 
 
+def page_stem(rule: Rule | None) -> str:
+    """'leaderboard', or 'leaderboard.<rule>' of a report by a rule.
+
+    So a restricted page never takes the place of the whole one, which `run` makes again, and two rules can lie side by side.
+    """
+    return "leaderboard" if rule is None else f"leaderboard.{rule}"
+
+
 def rule_text(rule: Rule) -> str:
     """What a report that is restricted to a rule shows, in words."""
     if rule == "oracle":

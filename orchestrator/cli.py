@@ -14,6 +14,7 @@ import typer
 
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
+from orchestrator.figures_cli import FiguresOption, FormatOption, report_figures
 from orchestrator.live_cli import SERVE_EXAMPLES, serve, watch_report
 from orchestrator.prepare_cli import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
 from orchestrator.results_cli import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
@@ -77,10 +78,11 @@ def plan(
     with exit_codes():
         loaded = _load(manifest, results, data)
         from orchestrator.manifest import ManifestError
-        from orchestrator.plan import image_counts, make_plans, statuses, unprepared
+        from orchestrator.plan import image_counts, make_plans, statuses
         from orchestrator.plan_view import counted, print_plan, print_unprepared, say
         from orchestrator.records import Results
         from orchestrator.stale import stale_of_plans
+        from orchestrator.unprepared import to_download, unprepared
 
         with bad_input(ManifestError):
             plans = make_plans(loaded, benchmarks)
@@ -94,6 +96,8 @@ def plan(
         if len(plans) > 1:
             say(console, f"together, shared trials counted once: {counted(list(status), status)}")
         print_unprepared(console, missing)
+        for line in to_download(t for made in plans for t in made.trials if status[t.id] != "done"):
+            say(console, line)
 
 
 @app.command(
@@ -167,7 +171,7 @@ def status(
 
 @app.command(
     epilog="Examples: report results; report results --watch; report results --selection reference_val; "
-    "report results --view lipsum-table-1"
+    "report results --view lipsum-table-1; report results --figures figures --format pdf"
 )
 def report(
     results: Annotated[Path, typer.Argument(help="Folder that `run` wrote.", metavar="RESULTS")],
@@ -183,16 +187,25 @@ def report(
     ] = False,
     view: ViewOption = None,
     list_views: ListViews = False,
+    figures: FiguresOption = None,
+    format: FormatOption = None,
 ) -> None:
     """Make the leaderboard again from the records alone; works on any machine, without a manifest."""
     with exit_codes():
         if view is not None:
-            report_view(results, view, {"--watch": watch, "--selection": selection})
+            report_view(
+                results, view, {"--watch": watch, "--selection": selection, "--figures": figures, "--format": format}
+            )
             return
+        if figures is not None:
+            report_figures(results, selection, figures, format or "png", watch)
+            return
+        if format is not None:
+            raise BadInputError(["--format goes with --figures FOLDER"])
         from orchestrator.report import build_report
 
         if watch:
-            watch_report(results, lambda: build_report(results, selection))
+            watch_report(results, lambda: build_report(results, selection), selection)
             return
         with bad_input(FileNotFoundError, NotADirectoryError, ValueError):
             for path in build_report(results, selection):

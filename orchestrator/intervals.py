@@ -57,7 +57,9 @@ class RowStatistics(Frozen):
     """Of one row of a table."""
 
     why: str = Field("", description="why there are no intervals; '' if there are")
-    domains: dict[str, Interval] = Field(default_factory=dict, description="of the accuracy on each domain")
+    domains: dict[str, Interval] = Field(
+        default_factory=dict, description="of the accuracy on each domain or result of transfer"
+    )
     reference: Interval | None = None
     shift: Interval | None = None
     to_zero_shot: ComparisonIntervals = ComparisonIntervals()

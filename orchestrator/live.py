@@ -46,11 +46,13 @@ def watch(
     say: Callable[[str], None],
     poll_s: float = POLL_S,
     sleep: Callable[[float], None] = time.sleep,
+    page: str = "leaderboard.html",
 ) -> None:
     """Call `build` now and whenever records or plans have changed, until KeyboardInterrupt, which passes through.
 
     What cannot be built (nothing is recorded yet, a plan is damaged, the disk is full) is said, and tried again after the
-    next change. Raises FileNotFoundError if there is no such folder.
+    next change. `page`: the file that `build` makes, as it is named to the user.
+    Raises FileNotFoundError if there is no such folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of results")
@@ -67,7 +69,7 @@ def watch(
                 result = f"made from {records:,} record{'' if records == 1 else 's'} in {took:.1f} s"
             except (ValueError, OSError) as error:
                 result = f"not made: {one_line(str(error))}"
-            say(f"{datetime.now():%H:%M:%S} {root / 'leaderboard.html'}: {result}")
+            say(f"{datetime.now():%H:%M:%S} {root / page}: {result}")
             before = now
         sleep(max(poll_s, took))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.bad_input import bad_input
 from orchestrator.exit_codes import exit_codes
+
+if TYPE_CHECKING:
+    from orchestrator.choice import Rule
 
 SERVE_EXAMPLES = (
     "Examples: serve results; serve results --port 8080. `run` makes the page again while trials end; for records that "
@@ -17,14 +20,15 @@ SERVE_EXAMPLES = (
 )
 
 
-def watch_report(results: Path, build: Callable[[], object]) -> None:
+def watch_report(results: Path, build: Callable[[], object], rule: Rule | None = None) -> None:
     """Make the page whenever records change; Ctrl-C is the way to end it and no error."""
+    from orchestrator.choice import page_stem
     from orchestrator.live import watch
 
     typer.echo(f"watching {results}; Ctrl-C ends it")
     try:
         with bad_input(FileNotFoundError, NotADirectoryError):
-            watch(results, build, typer.echo)
+            watch(results, build, typer.echo, page=f"{page_stem(rule)}.html")
     except KeyboardInterrupt:
         typer.echo("ended")
 

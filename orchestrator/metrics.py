@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 NUM_BINS = 15
 """Confidence bins of the calibration error: the default of Guo et al., ICML 2017; the paper of Lipsum-FT does not say."""
@@ -81,17 +82,30 @@ def relative_accuracy(shift: float, reference: float) -> float:
     return shift / reference if reference else float("nan")
 
 
-def pearson(x: Sequence[float], y: Sequence[float]) -> float:
-    """Pearson's correlation in [-1, 1], as of energy gaps and relative accuracies of models (Lipsum-FT, section 5).
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Pearson's r in [-1, 1] with its 95 % interval; nan where there is none."""
 
-    nan for fewer than three pairs (two always lie on a line) and where one side does not vary.
-    Raises ValueError for unequal lengths.
+    r: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation:
+    """Pearson's correlation, as of energy gaps and relative accuracies of models (Lipsum-FT, section 5).
+
+    nan for fewer than three pairs (two always lie on a line) and where one side does not vary. The interval is Fisher's, of
+    the transformed r, and needs four pairs. Raises ValueError for unequal lengths.
     """
     if len(x) != len(y):
         raise ValueError(f"expected pairs, got {len(x)} and {len(y)} numbers")
     if len(x) < MIN_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
+        return Correlation()
+    found = stats.pearsonr(x, y)
+    if len(x) == MIN_PAIRS:
+        return Correlation(float(found.statistic))
+    interval = found.confidence_interval(0.95)
+    return Correlation(float(found.statistic), float(interval.low), float(interval.high))
 
 
 def logit(p: NDArray[np.floating]) -> NDArray[np.float64]:

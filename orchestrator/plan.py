@@ -9,19 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
-import datasets
-from datasets.base import DatasetInfo
-from datasets.shards import Prepared, open_prepared
-from datasets.storage import join
+from datasets.shards import Prepared
 from orchestrator import gate
-from orchestrator.lacking import domains_option, lacking
+from orchestrator.lacking import lacking
 from orchestrator.manifest import Benchmark, Manifest, ManifestError
 from orchestrator.manifest_methods import MethodUse, Point
 from orchestrator.manifest_models import Model
+from orchestrator.places import data_folder, folder_of, open_planned
 from orchestrator.records import Results, read_record
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, Location, PlannedTrial, TrialSpec, trial_id
 from orchestrator.stale import stale_of_plans
@@ -169,14 +165,14 @@ def make_plans(manifest: Manifest, names: Sequence[str] | None) -> list[Benchmar
     benchmark, a damaged dataset, or a prepared one that lacks a domain.
     """
     chosen = manifest.select(names)
-    prepared = {b.dataset_ref: _open(manifest, b.dataset_ref, b.info) for b in chosen}
+    prepared = {b.dataset_ref: open_planned(manifest, b.dataset_ref, b.info) for b in chosen}
     return [_plan(manifest, benchmark, prepared[benchmark.dataset_ref]) for benchmark in chosen]
 
 
 def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -> BenchmarkPlan:
     if prepared and (unfit := lacking(benchmark, prepared)):
         raise ManifestError(unfit)
-    transfer = [(one, _open(manifest, one.ref, one.dataset.info)) for one in benchmark.transfer]
+    transfer = [(one, open_planned(manifest, one.ref, one.dataset.info)) for one in benchmark.transfer]
     if unfit := [why for one, found in transfer if found and (why := lacking_images(one, found))]:
         raise ManifestError(unfit)
     seen_unseen = benchmark.info.seen_unseen
@@ -193,79 +189,6 @@ def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -
         seen_unseen=seen_unseen if seen_unseen and set(seen_unseen) <= set(benchmark.targets) else None,
         trials=tuple(_Planner(manifest, benchmark, prepared, transfer).trials()),
     )
-
-
-def data_folder(manifest: Manifest, benchmark: Benchmark) -> Path | str:
-    """Where the benchmark's prepared dataset is expected."""
-    return folder_of(manifest, benchmark.dataset_ref)
-
-
-def folder_of(manifest: Manifest, ref: str) -> Path | str:
-    """Where the prepared dataset of a reference is expected: a folder or a URL."""
-    name = datasets.folder_name(ref)
-    return manifest.data / name if isinstance(manifest.data, Path) else join(manifest.data, name)
-
-
-def _open(manifest: Manifest, ref: str, info: DatasetInfo) -> Prepared | None:
-    place = folder_of(manifest, ref)
-    try:
-        prepared = open_prepared(place) if isinstance(place, Path) else _open_remote(place)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ManifestError([" ".join(str(error).split())]) from None
-    if (prepared.name, prepared.revision) != (info.name, info.revision):
-        raise ManifestError(
-            [
-                f"{place}: holds revision {prepared.revision!r} of dataset {prepared.name!r}, expected revision "
-                f"{info.revision!r} of {info.name!r}; prepare that one in its place, or name the other one in the manifest"
-            ]
-        )
-    return prepared
-
-
-@lru_cache(maxsize=256)
-def _open_remote(url: str) -> Prepared:
-    """Planning looks at a dataset more than once, and reads it over the network once."""
-    return open_prepared(url)
-
-
-@dataclass(frozen=True)
-class Unprepared:
-    """Something on which trials wait: a dataset or weights that are not on this machine."""
-
-    what: str
-    todo: str
-    generated: bool = False
-    """a dataset that `run` makes by itself"""
-    dataset_ref: str = ""
-    folder: Path | None = None
-    """where `run` makes it"""
-
-
-def unprepared(manifest: Manifest, names: Sequence[str] | None) -> list[Unprepared]:
-    """Datasets and weights that the benchmarks need and this machine lacks, each once, with what to do."""
-    found: dict[str, Unprepared] = {}
-    for benchmark in manifest.select(names):
-        needed = [(benchmark.dataset_ref, benchmark.dataset), *((t.ref, t.dataset) for t in benchmark.transfer)]
-        for ref, dataset in needed:
-            folder = folder_of(manifest, ref)
-            if _open(manifest, ref, dataset.info) is None:
-                made_here = folder if dataset.generated and isinstance(folder, Path) else None
-                to, then = (
-                    (folder, "") if not str(folder).startswith("http") else ("FOLDER2", "; and serve FOLDER2 there")
-                )
-                published = f" --from FOLDER (the files as published at {dataset.info.source})"
-                some = domains_option(benchmark) if ref == benchmark.dataset_ref else ""
-                source = "" if dataset.generated else published
-                command = f"python -m orchestrator prepare {ref} --to {to}{some}{source}{then}"
-                what = f"dataset {datasets.folder_name(ref)!r} is not in {folder}"
-                found[what] = Unprepared(what, f"run: {command}", made_here is not None, ref, made_here)
-        for model in benchmark.models:
-            if not model.is_prepared:
-                what = f"weights of model {model.key!r} are not at {model.pretrained}"
-                found[what] = Unprepared(what, f"put the file there, or change models.{model.key}.pretrained")
-    return list(found.values())
 
 
 def statuses(plans: Sequence[BenchmarkPlan], results: Results) -> dict[str, Status]:
@@ -292,11 +215,11 @@ def _status(results: Results, id: str) -> Status:
 def image_counts(manifest: Manifest, name: str) -> dict[str, dict[str, int]]:
     """domain, or result of transfer -> split -> images: of the prepared dataset, or as its authors state them."""
     [benchmark] = manifest.select([name])
-    prepared = _open(manifest, benchmark.dataset_ref, benchmark.info)
+    prepared = open_planned(manifest, benchmark.dataset_ref, benchmark.info)
     if prepared is None:
         counts = {domain: dict(splits) for domain, splits in benchmark.info.counts.items()}
     else:
         counts = {d: {split: sum(n) for split, n in splits.items()} for d, splits in prepared.counts.items()}
     for transfer in benchmark.transfer:
-        counts |= images_by_place(transfer, _open(manifest, transfer.ref, transfer.dataset.info))
+        counts |= images_by_place(transfer, open_planned(manifest, transfer.ref, transfer.dataset.info))
     return counts

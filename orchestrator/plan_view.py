@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.estimate import Estimate, estimate
-from orchestrator.plan import Status, Unprepared
+from orchestrator.plan import Status
 from orchestrator.records import Results, read_record
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 from orchestrator.stale import Stale, tally
+from orchestrator.unprepared import Unprepared
 
 _STYLES: dict[Status, str] = {"done": "green", "stale": "magenta", "missing": "yellow", "failed": "red"}
 

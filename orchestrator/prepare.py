@@ -15,7 +15,7 @@ import datasets
 from datasets.base import Dataset, PublishedFile
 from datasets.parallel import Runner, available_cores, in_process, processes
 from datasets.shard_plan import narrowed
-from datasets.shard_writer import BAD_IMAGES, Request, check_same, write
+from datasets.shard_writer import BAD_IMAGES, Request, check_same, only_one, write
 from datasets.shards import FILE_NAME, Prepared, open_prepared
 from datasets.storage import local_folder
 from orchestrator.prepare_display import Display, Transfers
@@ -78,8 +78,9 @@ def prepare(
             check_same(_request(dataset, Path(upload.url), None, short_side, options), prepared)
             verify(prepared, options.workers, decode=False, console=console, runner=options.runner)
         else:
-            _prepare(dataset, source, upload.scratch, short_side, console, options)
-            prepared = upload.send(console)
+            with only_one(upload.scratch.parent, upload.url):  # who is done removes what another would still be sending
+                _prepare(dataset, source, upload.scratch, short_side, console, options)
+                prepared = upload.send(console)
     seconds = time.monotonic() - started
     for line in (_summary(prepared, done_before, seconds), *notes(prepared), prepared.attestation):
         console.print(line, markup=False, highlight=False)
@@ -129,7 +130,7 @@ def _prepare(
 
 def _downloaded(dataset: Dataset, source: str, to: Path, console: Console, options: Options) -> Path:
     """Where the files of a dataset lie, after they were downloaded. Raises DatasetError, FileNotFoundError."""
-    from datasets.sources import download  # brings a client for HTTP
+    from datasets.sources.download import download  # brings a client for HTTP
 
     info, files, base = dataset.info, dataset.files, None if source == PUBLISHED else source
     folder = options.downloads or to.parent / "downloads" / info.name

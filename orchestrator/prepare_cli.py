@@ -108,10 +108,12 @@ def prepare(
     """Turn the files of a dataset into shards; prepared before: verify them."""
     with exit_codes():
         import datasets
+        from datasets.parallel import keep_freed_memory
         from orchestrator.paths import is_url, lasting
         from orchestrator.prepare import PUBLISHED, Options
         from orchestrator.prepare import prepare as prepare_dataset
 
+        keep_freed_memory()
         with lines_for_the_user(), _runner(use_ray) as runner:
             ref = Path(dataset) if datasets.is_card_path(dataset) else dataset
             place = to or f"data/{datasets.folder_name(ref)}"

@@ -4,7 +4,7 @@
     rho = acc_shift - sigmoid(a logit(acc_ref) + b)        (Taori et al., NeurIPS 2020, arXiv:2007.00644, section 3)
 
 The line is fitted to runs of this sweep, never taken from elsewhere: published lines are of other models, sets and
-preprocessing. Which rows define it is the caller's choice and belongs on the page.
+preprocessing. Which rows define it is the caller's choice (`orchestrator.report.trend`) and belongs on the page.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """Per-image outcomes of the rows of a table, side by side. No ray, no torch.
 
-A table may have hundreds of trials, so a file is read once for all its variants, and only the columns that are needed.
+A table may have thousands of trials, so a file is read once for all its variants, only the columns that are needed, and by
+threads before it is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +24,8 @@ from orchestrator.records import Results
 PLACE = ("variant", "domain", "split")
 Place = tuple[str, str, str]
 Number = TypeVar("Number", bound=np.generic)
+AHEAD = 2
+"""Files for each thread that are read before they are asked for."""
 
 
 class Cell(NamedTuple):
@@ -52,16 +57,59 @@ class RowOutcomes:
     confidences: Mapping[str, NDArray[np.float32]]
 
 
+Blocks = dict[Place, Block]
+"""What a trial has by place."""
+
+
+class ReadAhead:
+    """Outcomes of trials, read by threads in the order in which they will be asked for; as many threads as pyarrow has.
+
+    A context manager; at its end what is still to be read is not.
+    """
+
+    def __init__(self, results: Results, trials: Iterable[str]) -> None:
+        self._results, self._waiting = results, iter(dict.fromkeys(trials))
+        self._threads = max(1, pa.cpu_count())
+        self._pool = ThreadPoolExecutor(self._threads)
+        self._begun: dict[str, Future[Blocks]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def take(self, trial: str) -> Blocks:
+        """Outcomes of the next trial, or a later one; one that was not expected is read now.
+
+        Raises PredictionsError for a file that is missing or damaged.
+        """
+        self._go_on()
+        while trial in self._begun:
+            first = next(iter(self._begun))  # those before it turned out not to be needed
+            future = self._begun.pop(first)
+            self._go_on()
+            if first == trial:
+                return future.result()
+        return read_blocks(self._results, trial)
+
+    def _go_on(self) -> None:
+        for trial in islice(self._waiting, AHEAD * self._threads - len(self._begun)):
+            self._begun[trial] = self._pool.submit(read_blocks, self._results, trial)
+
+
 @dataclass(slots=True)
 class SharedImages:
     """Takes in rows one by one; all must be about the images of the first."""
 
     results: Results
     num_seeds: int
+    read: Callable[[str], Blocks] | None = None
+    """outcomes of a trial, `ReadAhead.take`; without it files are read when they are needed"""
     first: dict[str, Block] = field(default_factory=dict)
     """domain -> the outcomes that others are compared with"""
     first_name: str = ""
-    files: dict[str, dict[Place, Block]] = field(default_factory=dict)
+    files: dict[str, Blocks] = field(default_factory=dict)
     """trial -> its outcomes; of the last row alone, whose variants follow one another"""
 
     def row(self, name: str, cells: Mapping[str, list[Cell]]) -> RowOutcomes:
@@ -92,7 +140,7 @@ class SharedImages:
 
     def _block(self, cell: Cell) -> Block:
         if cell.trial not in self.files:
-            self.files[cell.trial] = dict(_blocks(self.results.trial(cell.trial) / "predictions.parquet"))
+            self.files[cell.trial] = self.read(cell.trial) if self.read else read_blocks(self.results, cell.trial)
         blocks = self.files[cell.trial]
         if cell.place not in blocks:
             variant, domain, split = cell.place
@@ -100,6 +148,11 @@ class SharedImages:
                 f"{cell.trial} has no per-image outcomes of {variant or 'the model'} on {domain}/{split}"
             )
         return blocks[cell.place]
+
+
+def read_blocks(results: Results, trial: str) -> Blocks:
+    """A trial's outcomes by place. Raises PredictionsError for a file that is missing or damaged."""
+    return dict(_blocks(results.trial(trial) / "predictions.parquet"))
 
 
 def _blocks(path: Path) -> Iterator[tuple[Place, Block]]:

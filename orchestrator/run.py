@@ -13,17 +13,19 @@ from rich.text import Text
 import datasets
 from orchestrator import gate
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.driver import SweepError
 from orchestrator.live import Rebuilder
 from orchestrator.manifest import Manifest, ManifestError
 from orchestrator.observers import Observer
-from orchestrator.plan import Status, make_plans, statuses, unprepared
+from orchestrator.plan import Status, make_plans, statuses
 from orchestrator.plan_view import counted, say
 from orchestrator.prepare import prepare
 from orchestrator.records import Results, write_plan
 from orchestrator.report import build_report
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
-from orchestrator.sweep import SweepError, SweepOptions, run_sweep
+from orchestrator.sweep import SweepOptions, run_sweep
 from orchestrator.trackers import Tracking
+from orchestrator.unprepared import tagged_weights, unprepared
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,7 @@ def _report(manifest: Manifest, flags: Flags, console: Console) -> None:
 
 def _fetch_weights(trials: Sequence[PlannedTrial]) -> None:
     """Have the published weights that trials name by tag in this machine's cache, without the network if they are there."""
-    wanted = {
-        t.model: (t.spec.model.name, t.location.pretrained) for t in trials if t.spec.model.weights.startswith("tag:")
-    }
-    if not wanted:
+    if not (wanted := tagged_weights(trials)):
         return
     from training.hub import HubError, fetch_weights
 

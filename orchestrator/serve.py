@@ -13,11 +13,17 @@ from base64 import b64encode
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import get_args
+from urllib.parse import parse_qs, urlsplit
+
+from orchestrator.choice import Rule, page_stem
 
 HOST = "127.0.0.1"
 TYPES = {".html": "text/html", ".md": "text/markdown", ".csv": "text/csv"}
-FILES = ("leaderboard.html", "leaderboard.md", "leaderboard.csv", "leaderboard-rows.csv")
+PAGE = "leaderboard.html"
+FILES = tuple(
+    f"{page_stem(rule)}{end}" for rule in (None, *get_args(Rule)) for end in (".html", ".md", ".csv", "-rows.csv")
+)
 VERSION = "/version"
 
 _POLICY = re.compile(r'(<meta http-equiv="Content-Security-Policy" content=")([^"]*)(")')
@@ -26,7 +32,7 @@ _SCRIPT = """
   const shown = "%s";
   setInterval(async () => {
     try {
-      const answer = await fetch("/version", { cache: "no-store" });
+      const answer = await fetch("/version?page=%s", { cache: "no-store" });
       if (answer.ok && (await answer.text()) !== shown) location.reload();
     } catch { /* the server was stopped: the page stays as it is */ }
   }, 2000);
@@ -53,12 +59,12 @@ def version(page: Path) -> str:
     return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}"
 
 
-def reloading(text: str, shown: str) -> str:
+def reloading(text: str, shown: str, name: str = PAGE) -> str:
     """The page with the script that reloads it, allowed by its hash and allowed to ask this server, nothing else.
 
     Raises ValueError for a page without a content security policy, which is none of ours.
     """
-    script = _SCRIPT % shown
+    script = _SCRIPT % (shown, name)
     source = f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
     found = _POLICY.search(text)
     if found is None:
@@ -119,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         try:
-            found = self._content(urlsplit(self.path).path)
+            found = self._content(*urlsplit(self.path)[2:4])
         except (OSError, ValueError) as error:
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, explain=str(error))
             return
@@ -137,20 +143,20 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def _content(self, path: str) -> tuple[bytes, str] | None:
+    def _content(self, path: str, query: str) -> tuple[bytes, str] | None:
         """Body and type; None for whatever is not on the list."""
-        page = self.server.root / FILES[0]
         if path == VERSION:
-            return version(page).encode(), "text/plain"
-        name = path.removeprefix("/") or FILES[0]
+            asked = parse_qs(query).get("page", [PAGE])[-1]
+            return (version(self.server.root / asked).encode(), "text/plain") if asked in FILES else None
+        name = path.removeprefix("/") or PAGE
         if name not in FILES:
             return None
         file = self.server.root / name
-        if name != FILES[0]:
+        if file.suffix != ".html":
             return (file.read_bytes(), TYPES[file.suffix]) if file.is_file() else None
-        shown = version(page)  # first: a page that is replaced while it is read is loaded again
-        text = page.read_text(encoding="utf-8") if shown != "none" else _WAITING
-        return reloading(text, shown).encode(), TYPES[".html"]
+        shown = version(file)  # first: a page that is replaced while it is read is loaded again
+        text = file.read_text(encoding="utf-8") if shown != "none" else _WAITING
+        return reloading(text, shown, name).encode(), TYPES[".html"]
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: the page asks every two seconds."""

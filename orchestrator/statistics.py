@@ -31,10 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from orchestrator.resampling import CHUNK_BYTES, image_draws
+
 Floats = NDArray[np.float64]
 Correct = NDArray[np.bool_]
-CHUNK_BYTES = 64 * 2**20
-"""of the image counts that are in memory at a time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class PairedBootstrap:
         self.num_rows, self.num_seeds, _ = next(iter(shapes.values()))
         streams = np.random.SeedSequence(seed).spawn(len(outcomes) + 1)
         self._domains = {
-            domain: _domain(correct, num_draws, np.random.default_rng(stream))
+            domain: _domain(correct, num_draws, stream)
             for (domain, correct), stream in zip(outcomes.items(), streams[1:], strict=True)
         }
         chances = np.full(self.num_seeds, 1 / self.num_seeds)
@@ -91,11 +91,19 @@ class PairedBootstrap:
 
     def accuracy(self, row: int, domains: Sequence[str], confidence: float = 0.95) -> Estimate:
         """Mean over domains of a row's accuracy, over seeds; `p` is of no interest."""
-        return self._estimate(self._unit(row), domains, confidence)
+        return self._estimates(np.array([row]), None, domains, confidence)[0]
+
+    def accuracies(self, domains: Sequence[str], confidence: float = 0.95) -> list[Estimate]:
+        """Those of all rows at once."""
+        return self._chunks(None, domains, confidence)
 
     def difference(self, row: int, other: int, domains: Sequence[str], confidence: float = 0.95) -> Estimate:
         """Mean over domains of the difference in accuracy between two rows, `row` minus `other`."""
-        return self._estimate(self._unit(row) - self._unit(other), domains, confidence)
+        return self._estimates(np.array([row]), other, domains, confidence)[0]
+
+    def differences(self, other: int, domains: Sequence[str], confidence: float = 0.95) -> list[Estimate]:
+        """Those of all rows to one, at once; that of the row itself is 0."""
+        return self._chunks(other, domains, confidence)
 
     def pairwise(self, domains: Sequence[str]) -> tuple[Floats, Floats]:
         """(M, M) differences, row minus column, and their p-values: those of `difference`, for all pairs at once.
@@ -125,37 +133,57 @@ class PairedBootstrap:
         p_values = np.where(differences == 0, 1.0, 2 * stats.t.sf(ratio, freedom))
         return differences, p_values
 
-    def _unit(self, row: int) -> Floats:
-        weights = np.zeros(self.num_rows)
-        weights[row] = 1.0
-        return weights
+    def _chunks(self, other: int | None, domains: Sequence[str], confidence: float) -> list[Estimate]:
+        step = max(1, CHUNK_BYTES // (8 * len(self._seeds)))
+        starts = range(0, self.num_rows, step)
+        rows = [np.arange(start, min(start + step, self.num_rows)) for start in starts]
+        return [found for chunk in rows for found in self._estimates(chunk, other, domains, confidence)]
 
-    def _estimate(self, rows: Floats, domains: Sequence[str], confidence: float) -> Estimate:
+    def _estimates(
+        self, rows: NDArray[np.int_], other: int | None, domains: Sequence[str], confidence: float
+    ) -> list[Estimate]:
+        """Of some rows, minus another one if there is one."""
         parts = [self._domains[domain] for domain in domains]
-        share = 1 / len(parts)
-        by_seed = share * sum((rows @ part.seed_means for part in parts), start=np.zeros(self.num_seeds))
-        value = float(by_seed.mean())
-        images = share * sum((rows @ part.draws for part in parts), start=np.zeros(len(self._seeds)))
-        between = float(by_seed.var(ddof=1)) if self.num_seeds > 1 else 0.0
-        noise = share**2 * sum(float(rows @ part.interaction @ rows) / part.num_images for part in parts)
-        kept = max(0.0, between - noise)
-        scale = np.sqrt(kept / between * self.num_seeds / (self.num_seeds - 1)) if between > 0 else 0.0
-        draws = images + scale * (self._seeds @ (by_seed - value)) / self.num_seeds
-        spread = float(draws.std(ddof=1))
-        image_part = share**2 * sum(float(rows @ part.image_variance @ rows) / part.num_images for part in parts)
+        share, seeds = 1 / len(parts), self.num_seeds
+
+        def versus(numbers: Floats) -> Floats:
+            return numbers[rows] if other is None else numbers[rows] - numbers[other]
+
+        def variance(products: Floats) -> Floats:
+            own = np.diag(products)
+            return own[rows] if other is None else own[rows] + own[other] - 2 * products[rows, other]
+
+        none = np.zeros(len(rows))
+        by_seed = share * sum((versus(part.seed_means) for part in parts), start=np.zeros((len(rows), seeds)))
+        values = by_seed.mean(axis=1)
+        between = by_seed.var(axis=1, ddof=1) if seeds > 1 else none
+        noise = share**2 * sum((variance(part.interaction) / part.num_images for part in parts), start=none)
+        ratio = np.divide(np.maximum(0.0, between - noise), between, out=np.zeros(len(rows)), where=between > 0)
+        scale = np.sqrt(ratio * seeds / max(seeds - 1, 1))
+        draws = (scale[:, None] * (by_seed - values[:, None]) / seeds) @ self._seeds.T
+        draws += share * sum((versus(part.draws) for part in parts), start=np.zeros(draws.shape))
+        spread = draws.std(axis=1, ddof=1)
+        image_part = share**2 * sum((variance(part.image_variance) / part.num_images for part in parts), start=none)
         smallest = min(part.num_images for part in parts)
-        freedom = self._freedom(spread**2, between / self.num_seeds, image_part, smallest)
-        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * spread
-        p = float(2 * stats.t.sf(abs(value) / spread, freedom)) if spread > 0 else float(value == 0)
-        return Estimate(value, value - half, value + half, p, self.num_seeds, sum(part.num_images for part in parts))
+        freedom = self._freedom(spread**2, between / seeds, image_part, smallest)
+        half = stats.t.ppf((1 + confidence) / 2, freedom) * spread
+        away = np.divide(abs(values), spread, out=np.zeros(len(rows)), where=spread > 0)
+        p_values = np.where(spread > 0, 2 * stats.t.sf(away, freedom), values == 0)
+        num_images = sum(part.num_images for part in parts)
+        return [
+            Estimate(value, value - width, value + width, p, seeds, num_images)
+            for value, width, p in zip(values.tolist(), half.tolist(), p_values.tolist(), strict=True)
+        ]
 
-    def _freedom(self, variance: float, seeds: float, images: float, num_images: int) -> float:
-        """Satterthwaite's degrees of freedom of a variance made of the two mean squares, over seeds and over images."""
-        below = images**2 / max(num_images - 1, 1) + (seeds**2 / (self.num_seeds - 1) if self.num_seeds > 1 else 0.0)
-        return max(1.0, variance**2 / below) if below > 0 else float(max(num_images - 1, 1))
+    def _freedom(self, variance: Floats, seeds: Floats, images: Floats, num_images: int) -> Floats:
+        """Satterthwaite's degrees of freedom of variances made of the two mean squares, over seeds and over images."""
+        most = max(num_images - 1, 1)
+        below = images**2 / most + (seeds**2 / (self.num_seeds - 1) if self.num_seeds > 1 else 0.0)
+        found: Floats = np.divide(variance**2, below, out=np.full_like(below, most), where=below > 0)
+        return np.where(below > 0, np.maximum(1.0, found), found)
 
 
-def _domain(correct: Correct, num_draws: int, rng: np.random.Generator) -> _Domain:
+def _domain(correct: Correct, num_draws: int, stream: np.random.SeedSequence) -> _Domain:
     rows, seeds, images = correct.shape
     seed_means = correct.mean(axis=2, dtype=np.float64)
     image_means = correct.mean(axis=1, dtype=np.float32)
@@ -168,21 +196,7 @@ def _domain(correct: Correct, num_draws: int, rng: np.random.Generator) -> _Doma
             rest -= rest.mean(axis=1, keepdims=True)
             interaction += rest @ rest.T
         interaction /= (seeds - 1) * (images - 1)
-    return _Domain(seed_means, interaction, image_variance, _image_draws(centred, num_draws, rng), images)
-
-
-def _image_draws(centred: NDArray[np.float32], num_draws: int, rng: np.random.Generator) -> Floats:
-    """(M, B) sums of the centred means over resampled images, over N."""
-    rows, images = centred.shape
-    draws = np.empty((rows, num_draws))
-    step = max(1, CHUNK_BYTES // (4 * images))
-    for start in range(0, num_draws, step):
-        size = min(step, num_draws - start)
-        counts = np.empty((size, images), dtype=np.float32)
-        for place in range(size):
-            counts[place] = np.bincount(rng.integers(images, size=images, dtype=np.int32), minlength=images)
-        draws[:, start : start + size] = centred @ counts.T / images
-    return draws
+    return _Domain(seed_means, interaction, image_variance, image_draws(centred, num_draws, stream), images)
 
 
 def _quadratic(products: Floats) -> Floats:
@@ -201,12 +215,12 @@ def _of_pairs(products: Floats) -> Floats:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for being several (Holm 1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
+    raw = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    falling = np.arange(len(raw), 0, -1)
+    adjusted = np.empty(len(raw))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, falling * raw[order]))
+    return adjusted.tolist()
 
 
 @dataclass(frozen=True)

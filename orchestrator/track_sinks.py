@@ -1,13 +1,12 @@
-"""The places that `orchestrator.trackers` sends to, one class each. Their packages are imported when a sweep starts to use them.
+"""The places that a sweep's metrics are sent to, one class each. Their packages are imported when a sweep starts to use them.
 
-All calls come from one thread. Any exception ends the sink.
+All calls come from one thread of a process of its own (`orchestrator.track_process`). Any exception ends the sink.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import logging
 import os
 import re
 import time
@@ -19,6 +18,15 @@ from orchestrator.spec import PlannedTrial
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 PROJECT = "robust-ft-bench"
+MLFLOW_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""So that a server that does not answer is given up after half a minute (MLflow's own: 120 s, 7 times), and that nothing is
+reported to anybody else; what the user has set stays."""
+WANDB_TIMEOUT_S = 30
+"""How long a run may take to open and, at its end, to send what is left."""
 
 
 class Sink(Protocol):
@@ -81,7 +89,8 @@ class MLflow:
 
     def __init__(self, results: Results) -> None:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(results.root / 'mlflow.db').absolute()}"
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it would tell of its database in the sweep's table
+        for name, value in MLFLOW_DEFAULTS.items():
+            os.environ.setdefault(name, value)
         self._entities = importlib.import_module("mlflow.entities")
         self._client = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
         self._experiments: dict[str, str] = {}
@@ -148,7 +157,9 @@ class WandB:
                 config=parameters(trial),
                 dir=str(self._results.root),
                 reinit="create_new",
-                settings=self._wandb.Settings(init_timeout=30, silent=True, console="off"),
+                settings=self._wandb.Settings(
+                    init_timeout=WANDB_TIMEOUT_S, finish_timeout=WANDB_TIMEOUT_S, silent=True, console="off"
+                ),
             )
 
     def metrics(self, trial: PlannedTrial, step: int, values: Mapping[str, float]) -> None:

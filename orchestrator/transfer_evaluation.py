@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from datasets.samples import Fetched, Sample, fetch_ahead, samples
 from datasets.shards import Prepared, open_prepared
-from datasets.stream import Sample, samples
 from orchestrator.bench import Bench, Place
 from orchestrator.spec import PlannedTrial
 from orchestrator.transfer import place
@@ -27,13 +26,20 @@ from training.evaluate import Outcomes, evaluate
 from training.model import ImageClassifier, TextEncoder
 from training.types import Predictor, Reheadable
 
+_MOST_INDEXES = 64
+_INDEXES: dict[tuple[str, str, str], list[Sample]] = {}
+"""(identity, place, domain) -> test images: a worker that runs trial after trial needs the same ones"""
+
 
 class _NoTextTowerError(ValueError):
     """A classifier has no text tower that belongs to it."""
 
 
 def open_transfer(trial: PlannedTrial) -> dict[str, Prepared]:
-    """The datasets of transfer by name. Raises TrialError for one that is not what the plan saw."""
+    """The datasets of transfer by name; what lies elsewhere begins to be fetched while the trial trains.
+
+    Raises TrialError for one that is not what the plan saw.
+    """
     found = {}
     for ref in trial.spec.data.transfer:
         if ref.name not in trial.location.transfer:
@@ -42,6 +48,7 @@ def open_transfer(trial: PlannedTrial) -> dict[str, Prepared]:
         if prepared.identity != ref.identity:
             raise TrialError(f"{prepared.root} has changed since the plan was made; run the same command again")
         found[ref.name] = prepared
+        fetch_ahead(prepared, [(domain, "test") for domain in ref.domains])
     return found
 
 
@@ -61,7 +68,7 @@ def evaluate_transfer(
         prepared = datasets[ref.name]
         measured = {name: _rebuilt(predictor, heads, prepared) for name, predictor in able.items()}
         for domain in ref.domains:
-            stream = bench.stream(_test_images(prepared.identity, prepared.root, domain))
+            stream = bench.stream(_test_images(prepared, domain, bench.fetched), prepared)
             groups = bench.groups_of(prepared, domain)
             for name, outcome in evaluate(measured, stream, bench.normalise, bench.runtime, groups).items():
                 outcomes[name, place(ref, domain), "test"] = outcome
@@ -109,7 +116,10 @@ class _Heads:
         return self._tower.zero_shot_head(self._bench.prompt_names(prepared), prepared.templates)
 
 
-@lru_cache(maxsize=64)
-def _test_images(identity: str, root: str, domain: str) -> list[Sample]:
-    """The index of a split; a worker that runs trial after trial needs the same ones. `identity` is part of the key alone."""
-    return samples(open_prepared(root), domain, "test")
+def _test_images(prepared: Prepared, domain: str, fetched: Fetched) -> list[Sample]:
+    key = prepared.identity, prepared.root, domain
+    if key not in _INDEXES:
+        while len(_INDEXES) >= _MOST_INDEXES:
+            del _INDEXES[next(iter(_INDEXES))]
+        _INDEXES[key] = samples(prepared, domain, "test", fetched)
+    return _INDEXES[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +50,9 @@ def verify(
             done[number] = images
             display.update(Done(f"{shard.domain}/{shard.split}", done.total(), total, 0))
 
-        for number, state in (runner or processes(count))(checker, prepared.shards, tick):
-            states[number] = state
+        # Closed at once, not when it is collected: an interrupt must not wait for all that is still to be read.
+        with contextlib.closing((runner or processes(count))(checker, prepared.shards, tick)) as found:
+            states.update(found)
     ordered = [states[number] for number in range(len(prepared.shards))]
     problems = [problem for state in ordered for problem in state.problems]
     if problems := [*problems, *_across(prepared, ordered), *_surplus(prepared)]:

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.exit_codes import exit_codes
 
 
 def _list(wanted: bool) -> None:
     if wanted:
-        from orchestrator.views import list_views
+        from orchestrator.views import ViewError, list_views
 
-        for line in list_views():
-            typer.echo(line)
+        with exit_codes(), bad_input(ViewError):
+            for line in list_views():
+                typer.echo(line)
         raise typer.Exit
 
 
@@ -23,7 +25,8 @@ ViewOption = Annotated[
     str | None,
     typer.Option(
         "--view",
-        help="A paper's table or figure with ours beside it, or `all`: RESULTS/views/NAME.html, .md, .tex and .csv.",
+        help="A paper's table or figure with ours beside it, `all`, or a YAML file of views: RESULTS/views/NAME.html, .md, .tex "
+        "and .csv.",
         metavar="NAME",
     ),
 ]
@@ -39,5 +42,5 @@ def report_view(results: Path, name: str, others: dict[str, object]) -> None:
     if given := [option for option, value in others.items() if value]:
         raise BadInputError([f"--view and {given[0]} do not go together"])
     with bad_input(ViewError, FileNotFoundError, NotADirectoryError, ValueError):
-        for path in build_views(results, name):
+        for path in build_views(results, name, left_out=lambda why: typer.echo(why, err=True)):
             typer.echo(str(path))

@@ -1,4 +1,4 @@
-"""Seconds a training step of every trained method, relative to FT, on the same generated images.
+"""Seconds a training step of every trained method, relative to a baseline, on the same generated images.
 
     python -m perf.method_cost                                  # the demo's model, on what this machine has
     python -m perf.method_cost --model ViT-B-16 --batch 256     # random weights; a GPU takes bfloat16
@@ -20,7 +20,7 @@ import torch
 
 import methods
 from methods.base import Method
-from perf.train_step import ASSETS, Contest, Generated
+from perf.train_step import ASSETS, Contest, Generated, demo_methods
 from training.model import load_clip
 from training.types import RawBatch
 
@@ -69,6 +69,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="steps of a run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--methods", nargs="*", help="default: all that train")
+    parser.add_argument(
+        "--baseline", default=demo_methods()[0], help="default: the first that the demo trains (%(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)
@@ -78,7 +81,7 @@ def main() -> None:
     contest = Contest(clip, options.batch, options.steps, device)
     contest.stream = clock = Clocked(options.batch, clip.image_size, device)
     chosen = options.methods or [name for name in sorted(methods.available()) if trained(name)]
-    chosen = ["ft", *[name for name in chosen if name != "ft"]]
+    chosen = [options.baseline, *[name for name in chosen if name != options.baseline]]
     seconds: dict[str, list[float]] = {name: [] for name in chosen}
     memory: dict[str, float] = {}
     left_out: dict[str, str] = {}
@@ -100,14 +103,16 @@ def main() -> None:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU, one thread, CPU time"
     print(f"{options.model}, batch {options.batch}, {options.rounds} rounds of {options.steps} steps")
     print(f"{where}, torch {torch.__version__}")
-    base = statistics.median(seconds["ft"])
+    if options.baseline in left_out:
+        raise SystemExit(f"the baseline {options.baseline} is left out: {left_out[options.baseline]}")
+    base = statistics.median(seconds[options.baseline])
     for name, took in seconds.items():
         if name in left_out:
             print(f"{name:>20}: left out: {left_out[name]}")
             continue
         median = statistics.median(took)
         gpu = f"  {memory[name]:6.2f} GiB" if device.type == "cuda" else ""
-        print(f"{name:>20}: {median * 1000:9.2f} ms/step  {median / base:5.2f}x FT{gpu}")
+        print(f"{name:>20}: {median * 1000:9.2f} ms/step  {median / base:5.2f}x {options.baseline}{gpu}")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
-"""Images a second of `prepare`, and of the bare work that it cannot do without, on the same images and one core.
+"""Images a second of `prepare`, and of the bare work that it cannot do without, on the same images.
 
-    python -m perf.prepare                          # 500-pixel JPEGs reduced to 256, and kept as they are
-    python -m perf.prepare --images 2000 --workers 4
+    python -m perf.prepare                     # under three minutes: 500-pixel JPEGs reduced to 256, and kept as they are
+    python -m perf.prepare --images 4000 --workers 4
 
 Bare work is a loop that reads a file, decodes it (with the fastest decoder that is installed), resizes and encodes it with
 Pillow; for images that are kept it reads and decodes. `prepare` does that and lists, checks, hashes, writes and syncs
-shards. All take turns in one process, and medians of its CPU seconds and of the time on the clock are printed; on a shared
-machine the ratio of CPU seconds is the one to trust. With `--workers` that many processes are timed too, by the clock alone
-and against one core's bare work; shards are then made small enough to give each process several.
+shards: in this process, and over `--workers` others. All take turns; medians are printed.
+
+CPU seconds are those of all processes that work, from the moment each was forked, so the ratio of CPU seconds is what a core
+achieves, whatever else the machine does; believe the clock on a quiet machine alone. What starting processes costs is
+timed apart, with jobs that do nothing: the first time, with what all of them share, and again.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
+import shutil
 import statistics
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,12 +33,16 @@ from PIL import Image
 from datasets import shard_file
 from datasets.base import Dataset, Entry, Published
 from datasets.images import JPEG_QUALITY
-from datasets.parallel import in_process, processes
+from datasets.parallel import JobTick, Runner, Tick, available_cores, in_process, processes
 from datasets.shards import write_prepared
 from perf.generated import generated_info
 
 SIDE = (500, 375)
 SHORT_SIDE = 256
+SHARDS_A_WORKER = 4
+
+Seconds = tuple[float, float]
+"""(CPU of all processes, clock)"""
 
 
 class Photos(Dataset):
@@ -94,24 +104,114 @@ def bare(paths: Sequence[Path], decode: Callable[[bytes], Image.Image], short_si
     return size
 
 
-def measured(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """Median (CPU seconds of this process, seconds) of each, all of them in turn in every round."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, run in contestants.items():
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A function for a runner that also says which process it ran in, and the CPU seconds of that since it was forked."""
+
+    work: Callable[[Any, Tick], Any]
+
+    def __call__(self, job: Any, tick: Tick) -> tuple[Any, int, float]:
+        """The result, the process and its seconds."""
+        result = self.work(job, tick)
+        return result, os.getpid(), time.process_time()
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A job that does nothing but wait in `folder` until `count` processes are there, each with a job of its own."""
+
+    folder: Path
+    count: int
+
+    def __call__(self, number: int, tick: Tick) -> None:
+        """Come and wait."""
+        (self.folder / str(number)).touch()
+        while len(list(self.folder.iterdir())) < self.count:
+            time.sleep(0.001)
+
+
+def metered(runner: Runner, spent: dict[int, float]) -> Runner:
+    """`runner`, which notes the CPU seconds of its processes, beginning with their start, in `spent`."""
+
+    def run(
+        work: Callable[[Any, Tick], Any], jobs: Sequence[Any], tick: JobTick
+    ) -> Generator[tuple[int, Any], None, None]:
+        for number, (result, process, seconds) in runner(Metered(work), jobs, tick):
+            spent[process] = max(spent.get(process, 0.0), seconds)
+            yield number, result
+
+    return run
+
+
+def start_of(workers: int) -> float:
+    """Seconds by the clock until `workers` processes are all at work and have ended again."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        list(processes(workers)(Meeting(Path(folder), workers), range(workers), lambda number, images: None))
+        return time.perf_counter() - started
+
+
+def prepare(count: int, source: Path, to: Path, short_side: int | None, workers: int) -> float:
+    """Prepare once, into a folder that is removed again; returns the CPU seconds of worker processes."""
+    spent: dict[int, float] = {}
+    runner = in_process if workers == 1 else metered(processes(workers), spent)
+    write_prepared(Photos(count), to, source, short_side, runner=runner)
+    shutil.rmtree(to)
+    return sum(spent.values())
+
+
+def measured(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, Seconds]:
+    """Medians of each contestant, which returns the CPU seconds of other processes; all take turns in every round."""
+    seconds: dict[str, list[Seconds]] = {name: [] for name in contestants}
+    for number in range(rounds):
+        for name in list(contestants)[:: 1 if number % 2 == 0 else -1]:
             started = time.process_time(), time.perf_counter()
-            run()
-            seconds[name].append((time.process_time() - started[0], time.perf_counter() - started[1]))
-    return {name: tuple(map(statistics.median, zip(*times, strict=True))) for name, times in seconds.items()}
+            others = contestants[name]()
+            seconds[name].append((time.process_time() - started[0] + others, time.perf_counter() - started[1]))
+    return {
+        name: (statistics.median(cpu for cpu, _ in times), statistics.median(clock for _, clock in times))
+        for name, times in seconds.items()
+    }
+
+
+def report(root: Path, paths: Sequence[Path], short_side: int | None, rounds: int, workers: int) -> None:
+    """One table: the bare work with each decoder, then `prepare`; ratios are to the fastest bare work."""
+
+    def bare_work(decode: Callable[[bytes], Image.Image]) -> float:
+        bare(paths, decode, short_side)
+        return 0.0
+
+    def contestant(source: str, count: int) -> Callable[[], float]:
+        return lambda: prepare(len(paths), root / source, root / "out", short_side, count)
+
+    contestants: dict[str, Callable[[], float]] = {
+        f"bare, {name}": lambda decode=decode: bare_work(decode) for name, decode in decoders().items()
+    }
+    contestants |= {"prepare, zip": contestant("photos.zip", 1), "prepare, folder": contestant("photos", 1)}
+    if workers > 1:
+        contestants[f"prepare, folder, {workers} processes"] = contestant("photos", workers)
+    seconds = measured(contestants, rounds)
+    best = [min(times[k] for name, times in seconds.items() if name.startswith("bare")) for k in (0, 1)]
+    what = f"reduced to {short_side}" if short_side else "kept as published"
+    print(f"\n{what:34} images/CPU s  ratio   images/s  ratio")
+    for name, (cpu, clock) in seconds.items():
+        print(
+            f"  {name:32} {len(paths) / cpu:12.0f} {best[0] / cpu:6.2f} {len(paths) / clock:10.0f} {best[1] / clock:6.2f}"
+        )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=available_cores())
     args = parser.parse_args()
+    if args.workers > 1:
+        first, again = start_of(args.workers), start_of(args.workers)
+        print(f"start and end of {args.workers} processes: {first:.2f} s the first time, {again:.2f} s again")
+    # The same shards for any number of processes, and several for each: a shard is the unit of work.
+    shard_file.MAX_SAMPLES = min(shard_file.MAX_SAMPLES, max(1, args.images // (SHARDS_A_WORKER * args.workers)))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         paths = make_photos(root / "photos", args.images)
@@ -122,36 +222,6 @@ def main() -> None:
         print(f"{args.images} JPEGs of {SIDE[0]} x {SIDE[1]}, {size:.0f} kB on average; {args.rounds} rounds")
         for short_side in (SHORT_SIDE, None):
             report(root, paths, short_side, args.rounds, args.workers)
-
-
-def report(root: Path, paths: Sequence[Path], short_side: int | None, rounds: int, workers: int) -> None:
-    """One table: the bare work with each decoder, then `prepare`, with its share of the fastest bare work."""
-    runs, per_shard = 0, shard_file.MAX_SAMPLES
-
-    def prepare(source: Path, count: int) -> None:
-        nonlocal runs
-        runs += 1
-        runner = in_process if count == 1 else processes(count)
-        shard_file.MAX_SAMPLES = per_shard if count == 1 else max(1, len(paths) // (4 * count))
-        write_prepared(Photos(len(paths)), root / f"out{short_side}-{runs}", source, short_side, runner=runner)
-
-    contestants: dict[str, Callable[[], object]] = {
-        f"bare, {name}": lambda decode=decode: bare(paths, decode, short_side) for name, decode in decoders().items()
-    }
-    contestants["prepare, folder"] = lambda: prepare(root / "photos", 1)
-    contestants["prepare, zip"] = lambda: prepare(root / "photos.zip", 1)
-    if workers > 1:
-        contestants[f"prepare, folder, {workers} processes"] = lambda: prepare(root / "photos", workers)
-    seconds = measured(contestants, rounds)
-    fastest = [min(times[k] for name, times in seconds.items() if name.startswith("bare")) for k in (0, 1)]
-    print(
-        f"\n{f'reduced to {short_side}' if short_side else 'kept as published':34} images/CPU s  ratio   images/s  ratio"
-    )
-    for name, times in seconds.items():
-        cells = [f"{len(paths) / time:12.0f} {best / time:6.2f}" for time, best in zip(times, fastest, strict=True)]
-        if "processes" in name:
-            cells[0] = " " * len(cells[0])
-        print(f"  {name:32} {'  '.join(cells)}")
 
 
 if __name__ == "__main__":

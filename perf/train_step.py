@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 import methods
 from methods.base import Method
+from orchestrator.manifest import load_manifest
 from training.config import Recipe
 from training.evaluate import Normalise, autocast
 from training.fit import Fit
@@ -29,7 +30,10 @@ from training.model import ImageClassifier, PretrainedClip, load_clip
 from training.runtime import Runtime
 from training.types import RawBatch, Task
 
-ASSETS = Path(__file__).parents[1] / "datasets/demo_assets"
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "datasets/demo_assets"
+DEMO = "demo"
+"""the benchmark whose methods are taken when none is named"""
 CLASSES = tuple(f"thing {i}" for i in range(100))
 CAPTION = "a photo of a thing on a wooden table beside a window"
 
@@ -113,6 +117,12 @@ class Contest:
             ).run()
 
 
+def demo_methods() -> list[str]:
+    """The methods that train in the manifest's demo, in its order."""
+    (demo,) = load_manifest(ROOT / "benchmarks.yaml").select([DEMO])
+    return list(dict.fromkeys(use.method for use in demo.methods if use.kind == "trained"))
+
+
 def timed(run: Callable[[], None], device: torch.device) -> tuple[float, float]:
     """(seconds, peak GPU memory in GiB) of a run."""
     if device.type == "cuda":
@@ -133,7 +143,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=50, help="steps of a run, the first few of which warm up")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--methods", nargs="*", default=["ft", "lipsum_ft"])
+    parser.add_argument("--methods", nargs="*", default=demo_methods(), help="default: what the demo trains")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.model import ImageClassifier, TextEncoder
+from training.runtime import Runtime
 
 
 def clip_logits(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
@@ -26,6 +27,25 @@ def clip_loss(logits: Tensor, label_smoothing: float = 0.0) -> Tensor:
     pairs = torch.arange(len(logits), device=logits.device)
     images = F.cross_entropy(logits, pairs, label_smoothing=label_smoothing)
     return 0.5 * (images + F.cross_entropy(logits.T, pairs, label_smoothing=label_smoothing))
+
+
+def contrast(
+    text: TextEncoder, images: Tensor, tokens: Tensor, runtime: Runtime, label_smoothing: float = 0.0
+) -> Tensor:
+    """`clip_loss` of the global batch, a scalar in float32; every worker computes it whole.
+
+    `images` (B, D) are the features of all workers' images, `tokens` (B / workers, L) this worker's texts. The texts' features
+    are gathered here, with gradient; s is that of the text tower.
+    """
+    texts = runtime.gather_with_gradient(text.features(tokens))
+    with torch.autocast(images.device.type, enabled=False):
+        return clip_loss(clip_logits(images, texts, scale_of(text)), label_smoothing)
+
+
+def scale_of(text: TextEncoder) -> Tensor:
+    """s, a scalar: the exponential of the tower's logit scale, which is trained."""
+    scale: Tensor = text.clip.logit_scale.exp().squeeze()
+    return scale
 
 
 def attach_text_tower(model: ImageClassifier, text: TextEncoder) -> tuple[TextEncoder, tuple[str, ...]]:

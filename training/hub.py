@@ -6,12 +6,14 @@ of a minute, once for each file name. Weights that were published under a tag do
 
 from __future__ import annotations
 
+import inspect
 import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import huggingface_hub
 import open_clip
+import torch
 from huggingface_hub import constants
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import download_pretrained_from_url
@@ -21,6 +23,8 @@ URL_CACHE = Path("~/.cache/clip")
 
 PATIENCE_S = 5.0
 """Longest wait for an answer of the hub; it is asked twice."""
+
+_OFFLINE = "the model hub must not be asked (HF_HUB_OFFLINE is set)"
 
 
 class HubError(OSError):
@@ -60,15 +64,44 @@ def fetch_weights(name: str, tag: str) -> Path:
             return _download(config)
         except (OSError, ValueError, RuntimeError) as error:  # the client's own errors are OSErrors or ValueErrors
             reason = f"the download failed ({_in_short(error)})"
+    raise HubError(f"weights {tag!r} of {name} are not cached on this machine and {reason}; {_by_hand(config)}")
+
+
+def download_note(name: str, tag: str) -> str | None:
+    """What `fetch_weights` will do about published weights that are not cached, in one line; None if they are.
+
+    Asks no network: the size is that of the architecture's numbers in 32 bits, where open_clip alone knows the architecture.
+    """
+    if cached_weights(name, tag) is not None:
+        return None
+    config = open_clip.get_pretrained_cfg(name, tag)
+    absent = f"weights {tag!r} of {name} are not cached on this machine"
+    if config.get("hf_hub") and constants.HF_HUB_OFFLINE:
+        return f"{absent} and `run` will not get them, {_OFFLINE}; {_by_hand(config)}"
+    size = parameters(name)
+    about = "" if size is None else f" (about {4 * size / 1e6:,.0f} MB)"
+    return f"{absent}: `run` will download them{about}; without a network {_by_hand(config)}"
+
+
+def parameters(name: str) -> int | None:
+    """Numbers in the weights of an architecture; None if parts of it are of other libraries, which might ask a network."""
+    config = open_clip.get_model_config(name) or {}
+    towers = (config.get("vision_cfg", {}), config.get("text_cfg", {}))
+    if any(key.startswith(("hf_", "timm_")) for tower in towers for key in tower) or "multimodal_cfg" in config:
+        return None
+    known = {key: value for key, value in config.items() if key in inspect.signature(open_clip.CLIP).parameters}
+    with torch.device("meta"):  # no memory, no work
+        return sum(int(p.numel()) for p in open_clip.CLIP(**known).parameters())
+
+
+def _by_hand(config: dict[str, Any]) -> str:
+    """How to do without a download."""
     where = (
-        f"HF_HOME to a folder whose cache has {_hub_files(config)[0]}"
+        f"set HF_HOME to a folder whose cache has {_hub_files(config)[0]}"
         if config.get("hf_hub")
-        else f"the file {PurePosixPath(config['url']).name} into {URL_CACHE}"
+        else f"put the file {PurePosixPath(config['url']).name} into {URL_CACHE}"
     )
-    raise HubError(
-        f"weights {tag!r} of {name} are not cached on this machine and {reason}; "
-        f"give `pretrained:` the path of a weights file (/path/file), or {'set' if config.get('hf_hub') else 'put'} {where}"
-    )
+    return f"give `pretrained:` the path of a weights file (/path/file), or {where}"
 
 
 def use_file(name: str, tag: str, path: Path) -> None:
@@ -90,7 +123,7 @@ def _out_of_reach(config: dict[str, Any]) -> str | None:
     """Why the place of the weights cannot be reached; None if it answers, whatever it says."""
     repository, names = _hub_files(config) if config.get("hf_hub") else ("", [])
     if repository and constants.HF_HUB_OFFLINE:
-        return "the model hub must not be asked (HF_HUB_OFFLINE is set)"
+        return _OFFLINE
     url = huggingface_hub.hf_hub_url(repository, names[0]) if repository else config["url"]
     place = f"the model hub {constants.ENDPOINT}" if repository else url
     for attempt in (1, 2):

@@ -94,15 +94,15 @@ def logistic_regression(features: Tensor, labels: Tensor, start: Tensor, c: floa
     def objective() -> Tensor:
         solver.zero_grad()
         value = weights.square().sum() / (2 * c * count)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         for first in range(0, count, ROWS):
             rows = slice(first, first + ROWS)
             part = F.cross_entropy(features[rows].double() @ weights, labels[rows], reduction="sum") / count
-            part.backward()  # type: ignore[no-untyped-call]
+            part.backward()
             value = value.detach() + part.detach()
         return value
 
-    solver.step(objective)  # type: ignore[no-untyped-call]
+    solver.step(objective)
     return weights.detach()
 
 

@@ -75,7 +75,7 @@ def learn_radii(
         if penalty is not None:
             loss = loss + penalty(radii)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     _clip(radii, bounds)
     return dict(zip(norms, radii.detach().unbind(), strict=True))

@@ -70,7 +70,7 @@ class Runtime:
         """
         if self.world_size == 1:
             return tensor
-        return torch.cat(tuple(all_gather(tensor)))  # type: ignore[no-untyped-call]
+        return torch.cat(tuple(all_gather(tensor)))
 
     def broadcast(self, value: float) -> float:
         """Rank 0's `value` on every worker, for decisions that all must take alike."""

@@ -6,7 +6,6 @@ import io
 from typing import Any
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from datasets import DatasetError
@@ -22,6 +21,8 @@ def load_mat(data: bytes, where: str) -> dict[str, NDArray[Any]]:
     """
     if data[:8] == _HDF5 or data[512:520] == _HDF5 or data.startswith(b"MATLAB 7.3"):
         raise DatasetError(f"{where}: is a MATLAB 7.3 file (HDF5); save it in MATLAB or Octave with '-v7'")
+    import scipy.io  # here, because it takes longer to load than all else that a worker of `prepare` needs
+
     try:
         found = scipy.io.loadmat(io.BytesIO(data), appendmat=False)
     except Exception as error:  # its parser raises whatever the bytes lead it into

@@ -132,6 +132,8 @@ def _filesystem(url: str, start: int, version: str) -> Iterator[Answer]:
         with filesystem.open(path, "rb") as file:
             file.seek(start)
             yield Answer(start, info.get("size"), found, iter(lambda: file.read(_CHUNK), b""))
+    except DatasetError:  # of who takes the chunks; it is a ValueError too
+        raise
     except (ImportError, ValueError) as error:  # no library for it, or no such kind of address
         raise DatasetError(f"{url}: {_line(error)}") from None
     except FileNotFoundError as error:

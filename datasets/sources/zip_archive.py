@@ -126,4 +126,6 @@ def _too_much(size: int, packed_size: int) -> str | None:
     allowed = min(limits.MAX_MEMBER_BYTES, max(limits.RATIO_FREE_MEMBER_BYTES, limits.MAX_RATIO * packed_size))
     if size > allowed:
         return f"it declares {size:,} bytes, of {packed_size:,} compressed; the limit is {allowed:,}"
+    if packed_size > limits.MAX_MEMBER_BYTES:  # they are read into memory, however little may come of them
+        return f"it has {packed_size:,} compressed bytes, the limit is {limits.MAX_MEMBER_BYTES:,}"
     return None

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.aggregate import aggregate
+from orchestrator.aggregate import Board, aggregate
 from orchestrator.board_statistics import with_statistics
-from orchestrator.choice import Rule, restrict
+from orchestrator.choice import Rule, page_stem, restrict
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.export import csv_text, markdown, rows_csv_text
 from orchestrator.report.log_tail import log_tail
 from orchestrator.report.page import html_text
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "read_board"]
 
 
 def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
     """Write leaderboard.html, .md, .csv and leaderboard-rows.csv into `results` and return their paths.
 
-    Intervals come from the per-image outcomes of the trials and are kept in `results`/cache/statistics.
+    With a `rule` only of the trials whose weights it chose, see `orchestrator.choice`, as leaderboard.<rule>.html and so on.
 
-    With a `rule` only of the trials whose weights it chose, see `orchestrator.choice`.
+    Raises as `read_board` does.
+    """
+    root, board = Path(results), read_board(results, rule)
+    written = []
+    for name, text in (
+        (".html", html_text(board, log_tail(Results(root)))),
+        (".md", markdown(board)),
+        (".csv", csv_text(board)),
+        ("-rows.csv", rows_csv_text(board)),
+    ):
+        path = root / f"{page_stem(rule)}{name}"
+        write_atomic(path, text)
+        written.append(path)
+    return written
+
+
+def read_board(results: Path, rule: Rule | None = None) -> Board:
+    """What the page shows. Intervals come from the per-image outcomes of the trials and are kept in
+    `results`/cache/statistics.
 
     Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records, or none of the rule.
     """
@@ -37,15 +55,4 @@ def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
         )
     if rule is not None:
         plans, loaded = restrict(plans, loaded, rule)
-    board = with_statistics(folder, aggregate(plans, loaded, rule))
-    written = []
-    for name, text in (
-        (".html", html_text(board, log_tail(folder))),
-        (".md", markdown(board)),
-        (".csv", csv_text(board)),
-        ("-rows.csv", rows_csv_text(board)),
-    ):
-        path = root / f"leaderboard{name}"
-        write_atomic(path, text)
-        written.append(path)
-    return written
+    return with_statistics(folder, aggregate(plans, loaded, rule))

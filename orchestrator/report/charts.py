@@ -1,20 +1,19 @@
-"""Figures of a table that need more than means: intervals, single seeds, costs, confidences, or several tables."""
+"""Figures of a table that are of one quantity against another, or of every domain: domains, costs, confidences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.aggregate import Table
-from orchestrator.intervals import Interval
 from orchestrator.report.drawing import (
-    COLOURS,
     NEUTRAL,
-    PLOT_HEIGHT,
     Figure,
     Scale,
+    Style,
     add,
+    around,
     as_percent,
+    error_bars,
     escape_html,
     make_room,
     new_figure,
@@ -22,161 +21,16 @@ from orchestrator.report.drawing import (
     row_key,
     styles_of,
 )
-from orchestrator.report.tables import (
-    amount,
-    interval_text,
-    mean_sd,
-    percent,
-    points,
-    shift_mean,
-    statistics,
-)
+from orchestrator.report.numbers import amount, mean_sd, percent, points
+from orchestrator.report.tables import shift_mean
+from orchestrator.report.trend import statistics
 from orchestrator.rows import Row
-from orchestrator.series import Series
+from orchestrator.series import Series, difference
 
-MOST_ROWS = 40
-"""Rows of a figure with one line for each; with more, variants are left out, then those with the lowest shift mean."""
-LINE_HEIGHT, AXIS_HEIGHT = 22, 90
-"""Pixels of a row in such a figure, and of its axis."""
-LONGEST = 30
-"""Letters of a name on an axis; hovering shows all of it."""
 MOST_CURVES, FIRST_CURVES = 12, 4
 """Calibration curves in a figure, and those that are not hidden at first."""
-MOST_MAPS = 8
-"""Methods to choose from in the map of sources and targets."""
-
-
-def forest(table: Table) -> Figure | None:
-    """Differences to the baseline on the shift mean with their intervals; None where no row has one."""
-    if table.baseline is None:
-        return None
-    rows = [
-        (row, interval)
-        for index, row in enumerate(table.rows)
-        if (interval := statistics(table, index).to_baseline.shift) is not None
-    ]
-    chosen = [row for row, _ in rows]
-    intervals = dict(zip(map(id, chosen), (interval for _, interval in rows), strict=True))
-    versus = {id(row): table.to_baseline[index].shift for index, row in enumerate(table.rows)}
-    shown = sorted(shortened(chosen), key=lambda row: versus[id(row)].mean or 0.0)
-    if not shown:
-        return None
-    return _by_row(
-        table,
-        shown,
-        f"difference to {_short(table.baseline.name)}, points",
-        lambda row: versus[id(row)],
-        lambda row: intervals[id(row)],
-        points,
-    )
-
-
-def every_seed(table: Table) -> Figure | None:
-    """The shift mean of each seed as a dot, rows by their mean; None where no row has several seeds."""
-    shown = [row for row in table.rows if row.shift.mean is not None]
-    if not any(row.shift.n > 1 for row in shown):
-        return None
-    shown = sorted(shortened(shown), key=lambda row: row.shift.mean or 0.0)
-    places = {id(row): index for index, row in enumerate(table.rows)}
-    figure = _by_row(
-        table,
-        shown,
-        f"{shift_mean(table)}, %",
-        lambda row: row.shift,
-        lambda row: statistics(table, places[id(row)]).shift,
-        percent,
-    )
-    dots = [(y, row, seed) for y, row in enumerate(shown) for seed in row.shift.values if row.shift.n > 1]
-    styles = styles_of(table)
-    add(
-        figure,
-        x=[as_percent(row.shift.values[seed]) for _, row, seed in dots],
-        y=[y for y, _, _ in dots],
-        mode="markers",
-        marker={
-            "color": [styles[row_key(row)]["colour"] if row is not table.zero_shot else NEUTRAL for _, row, _ in dots],
-            "size": 7,
-            "symbol": "circle-open",
-        },
-        showlegend=False,
-        hoverinfo="text",
-        hovertext=[
-            f"<b>{escape_html(row.name)}</b>, seed {seed}<br>{percent(row.shift.values[seed])}" for _, row, seed in dots
-        ],
-    )
-    return figure
-
-
-def shortened(rows: Sequence[Row]) -> list[Row]:
-    """At most MOST_ROWS of them: without variants, then those with the highest shift mean."""
-    if len(rows) > MOST_ROWS:
-        rows = [row for row in rows if not row.variant]
-    return sorted(rows, key=lambda row: -(row.shift.mean or 0.0))[:MOST_ROWS]
-
-
-def _by_row(
-    table: Table,
-    rows: Sequence[Row],
-    title: str,
-    series: Callable[[Row], Series],
-    interval: Callable[[Row], Interval | None],
-    show: Callable[[float], str],
-) -> Figure:
-    """One line for each row, the first at the bottom: its mean and its interval."""
-    figure, styles, scale = new_figure(escape_html(title), ""), styles_of(table), Scale()
-    found = [series(row) for row in rows]
-    ends = [interval(row) for row in rows]
-    colours = [NEUTRAL if row is table.zero_shot else styles[row_key(row)]["colour"] for row in rows]
-    symbols = ["star" if row is table.zero_shot else styles[row_key(row)]["symbol"] for row in rows]
-    for y, (limits, colour) in enumerate(zip(ends, colours, strict=True)):
-        # plotly has one colour for all error bars of a trace.
-        if limits is not None:
-            low, high = scale.at(limits.low), scale.at(limits.high)
-            line = {"color": colour, "width": 2}
-            add(figure, x=[low, high], y=[y, y], mode="lines", line=line, showlegend=False, hoverinfo="skip")
-    add(
-        figure,
-        x=[as_percent(of.mean) for of in found],
-        y=list(range(len(rows))),
-        mode="markers",
-        marker={"color": colours, "symbol": symbols, "size": 10},
-        showlegend=False,
-        hoverinfo="text",
-        hovertext=[
-            f"<b>{escape_html(row.name)}</b><br>{mean_sd(of, show, percent)} {interval_text(limits, show)}".rstrip()
-            for row, of, limits in zip(rows, found, ends, strict=True)
-        ],
-    )
-    figure["layout"]["yaxis"] |= {
-        "tickvals": list(range(len(rows))),
-        "ticktext": [escape_html(_short(row.name)) for row in rows],
-        "range": [-0.7, len(rows) - 0.3],
-        "showgrid": False,
-    }
-    figure["layout"]["xaxis"] |= {
-        "zeroline": show is points,
-        "range": _around(found, ends),
-        "tickangle": 0,
-        "nticks": 6,
-    }
-    figure["layout"]["height"] = max(220, AXIS_HEIGHT + LINE_HEIGHT * len(rows))
-    return figure
-
-
-def _short(text: str) -> str:
-    """A name for an axis; its end, which tells variants apart, stays."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 13]}…{text[-12:]}"
-
-
-def _around(series: Sequence[Series], intervals: Sequence[Interval | None]) -> list[float]:
-    """An axis around all means and seeds; an interval may run out of it by half its length."""
-    values = [100 * value for of in series for value in of.values.values()]
-    low, high = min(values), max(values)
-    spread = max(high - low, 5.0)
-    ends = [100 * end for limits in intervals if limits for end in (limits.low, limits.high)]
-    low = max(min([low, *ends]), low - spread / 2)
-    high = min(max([high, *ends]), high + spread / 2)
-    return [low - 0.04 * spread, high + 0.04 * spread]
+MOST_LINES = 12
+"""With more rows than this, the figure by domain leaves the variants out: its legend would outgrow it."""
 
 
 def cost(table: Table) -> Figure | None:
@@ -217,7 +71,7 @@ def cost(table: Table) -> Figure | None:
         **{"range": [low, high], "type": "log"},
         **{"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]},
     }
-    figure["layout"]["yaxis"]["range"] = _around(
+    figure["layout"]["yaxis"]["range"] = around(
         [row.shift for _, row in shown], [statistics(table, index).shift for index, _ in shown]
     )
     make_room(figure)
@@ -275,61 +129,49 @@ def calibration(table: Table, part: str) -> Figure | None:
     return figure
 
 
-def source_target(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
-    """For each method a map of sources and targets: accuracies, coloured by the difference to the zero-shot model.
+def by_domain(table: Table) -> Figure:
+    """Difference to the zero-shot model on every domain, reference first; variants start hidden, where they are few."""
+    figure = new_figure("", "difference to zero-shot, points")
+    figure["layout"]["yaxis"]["zeroline"] = True
+    domains, styles = (*table.sources, *table.shifted), styles_of(table)
+    rows = [row for row in table.rows if row is not table.zero_shot and _any_mean(row)]
+    if len(rows) > MOST_LINES:
+        rows = [row for row in rows if not row.variant]
+    for index, row in enumerate(rows if table.zero_shot else []):
+        _add_differences(figure, row, table, styles[row_key(row)], 0.2 * (index / max(len(rows) - 1, 1) - 0.5))
+    ticks = [escape_html(domain) + (" (ref.)" if domain in table.sources else "") for domain in domains]
+    span = [-0.3, len(domains) - 0.7]
+    figure["layout"]["xaxis"] |= {"tickvals": list(range(len(domains))), "ticktext": ticks, "range": span}
+    make_room(figure)
+    return figure
 
-    `tables` are those of one benchmark and model with one source each. Nothing where there are fewer than two.
-    """
-    if len(tables) < 2 or any(len(table.sources) != 1 or table.zero_shot is None for table in tables):
+
+def _add_differences(figure: Figure, row: Row, table: Table, style: Style, offset: float) -> None:
+    """One row's differences to zero-shot; `offset` keeps the error bars of rows apart."""
+    zero_shot = table.zero_shot
+    if zero_shot is None:
         return
-    names = [row.name for row in tables[0].rows if row is not tables[0].zero_shot and not row.variant]
-    names.sort(key=lambda name: tables[0].baseline is None or name != tables[0].baseline.name)
-    for name in names[:MOST_MAPS]:
-        if figure := _map(tables, name):
-            yield name, figure
-
-
-def _map(tables: Sequence[Table], name: str) -> Figure | None:
-    domains = list(dict.fromkeys(d for table in tables for d in (*table.sources, *table.shifted)))
-    values: list[list[float | None]] = []
-    texts: list[list[str]] = []
-    for table in tables:
-        row = next((row for row in table.rows if row.name == name), None)
-        ours = [row.accuracy[d].mean if row and d in row.accuracy else None for d in domains]
-        base = [
-            table.zero_shot.accuracy[d].mean if table.zero_shot and d in table.zero_shot.accuracy else None
-            for d in domains
-        ]
-        gained = [None if a is None or b is None else a - b for a, b in zip(ours, base, strict=True)]
-        values.append([as_percent(gain) for gain in gained])
-        texts.append(
-            [
-                "" if a is None else f"{percent(a)}<br>({points(gain)})" if gain is not None else percent(a)
-                for a, gain in zip(ours, gained, strict=True)
-            ]
-        )
-    found = [abs(value) for line in values for value in line if value is not None]
-    if not found:
-        return None
-    figure = new_figure("measured on", "fine-tuned on")
-    limit = max(1.0, *found)
+    domains = (*table.sources, *table.shifted)
+    cells = [difference(row.accuracy[domain], zero_shot.accuracy[domain], zero_shot.name) for domain in domains]
     add(
         figure,
-        type="heatmap",
-        x=[escape_html(domain) for domain in domains],
-        y=[escape_html(table.over) for table in tables],
-        z=values,
-        text=texts,
-        texttemplate="%{text}",
-        zmin=-limit,
-        zmax=limit,
-        colorscale=[[0, COLOURS[0]], [0.5, "#f5f5f2"], [1, COLOURS[1]]],
-        colorbar={"title": {"text": "points"}, "thickness": 12},
-        hoverinfo="skip",
-        xgap=2,
-        ygap=2,
+        x=[position + offset for position in range(len(domains))],
+        y=[as_percent(cell.mean) for cell in cells],
+        error_y=error_bars([cell.sd for cell in cells]),
+        mode="lines+markers",
+        name=escape_html(row.name),
+        line={"color": style["colour"], "width": 1.5, "dash": "dot" if row.variant else "solid"},
+        marker={"color": style["colour"], "symbol": style["symbol"], "size": 9},
+        visible="legendonly" if row.variant else True,
+        hoverinfo="text",
+        hovertext=[_domain_hover(row, domain, cell) for domain, cell in zip(domains, cells, strict=True)],
     )
-    figure["layout"]["yaxis"] |= {"autorange": "reversed", "showgrid": False}
-    figure["layout"]["xaxis"]["showgrid"] = False
-    figure["layout"]["height"] = min(PLOT_HEIGHT, 130 + 60 * len(tables))
-    return figure
+
+
+def _any_mean(row: Row) -> bool:
+    return any(series.mean is not None for series in row.accuracy.values())
+
+
+def _domain_hover(row: Row, domain: str, versus: Series) -> str:
+    number = mean_sd(versus, points, percent) or "no mean"
+    return f"<b>{escape_html(row.name)}</b> on {escape_html(domain)}<br>{number}, n = {versus.n}"

@@ -55,6 +55,11 @@ class Scale:
         inside = min(max(fraction, LOWEST), 1 - LOWEST)
         return math.log(inside / (1 - inside))
 
+    def fraction(self, place: float) -> float:
+        """The accuracy at a coordinate, within (0, 1)."""
+        inside = place / 100 if self.axes == "linear" else 1 / (1 + math.exp(-place))
+        return min(max(inside, 1e-6), 1 - 1e-6)
+
     def ticks(self, low: float, high: float) -> dict[str, Any]:
         """What an axis from `low` to `high` has to be told; accuracies in percent stand at it on either scale."""
         if self.axes == "linear":
@@ -164,3 +169,14 @@ def new_figure(x: str, y: str) -> Figure:
 def add(figure: Figure, **trace: Any) -> None:
     """Add a trace, a scatter unless it says otherwise."""
     figure["data"].append({"type": "scatter", **trace})
+
+
+def around(series: Sequence[Series], intervals: Sequence[Interval | None]) -> list[float]:
+    """An axis around all means and seeds; an interval may run out of it by half its length."""
+    values = [100 * value for of in series for value in of.values.values()]
+    low, high = min(values), max(values)
+    spread = max(high - low, 5.0)
+    ends = [100 * end for limits in intervals if limits for end in (limits.low, limits.high)]
+    low = max(min([low, *ends]), low - spread / 2)
+    high = min(max([high, *ends]), high + spread / 2)
+    return [low - 0.04 * spread, high + 0.04 * spread]

@@ -11,8 +11,11 @@ from orchestrator.aggregate import Board, Table
 from orchestrator.choice import rule_text
 from orchestrator.grid import Outcome
 from orchestrator.intervals import Interval
-from orchestrator.report.tables import columns, incomplete, no_baseline, no_intervals, seeds, statistics
+from orchestrator.report.remarks import incomplete, no_baseline, no_intervals
+from orchestrator.report.tables import columns, seeds
+from orchestrator.report.trend import Trend, statistics, trend
 from orchestrator.series import Series
+from orchestrator.transfer_intervals import TRANSFER_MEAN
 
 CSV_COLUMNS = (
     "benchmark",
@@ -56,14 +59,15 @@ def rows_csv_text(board: Board) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(ROWS_COLUMNS)
     for table in board.tables:
+        fitted = trend(table)
         source = "all but the domain" if table.leave_one_out else "+".join(table.sources)
         for index, row in enumerate(table.rows):
             head = [table.benchmark, table.model, source, row.name, seeds(row)]
-            writer.writerows([*head, *line] for line in _quantities(table, index))
+            writer.writerows([*head, *line] for line in _quantities(table, index, fitted))
     return file.getvalue()
 
 
-def _quantities(table: Table, index: int) -> Iterator[list[object]]:
+def _quantities(table: Table, index: int, fitted: Trend) -> Iterator[list[object]]:
     row, found = table.rows[index], statistics(table, index)
     for domain, series in row.accuracy.items():
         yield _quantity(f"accuracy on {domain}", series, found.domains.get(domain), found.why)
@@ -79,6 +83,12 @@ def _quantities(table: Table, index: int) -> Iterator[list[object]]:
                 ("shift mean", versus.shift, intervals.shift),
             ):
                 yield _quantity(f"{name} minus that of {other.name}", series, interval, found.why)
+    if fitted.line is not None:
+        yield _quantity("effective robustness", fitted.robustness(row), fitted.interval(row, found), found.why)
+    for place, series in row.transfer.items():
+        yield _quantity(f"transfer to {place}", series, found.domains.get(place), found.why)
+    if len(row.transfer) > 1:
+        yield _quantity(TRANSFER_MEAN, row.transfer_mean, found.domains.get(TRANSFER_MEAN), found.why)
     if found.rank is not None:
         yield ["rank by shift mean", None, None, *found.rank, None]
 

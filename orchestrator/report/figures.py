@@ -1,4 +1,4 @@
-"""Figures of a table in plotly's JSON, free of theme: the page sets text and grid colours for light and dark."""
+"""The scatter of a table in plotly's JSON, free of theme: the page sets text and grid colours for light and dark."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from orchestrator.report.drawing import (
     Scale,
     Style,
     add,
-    as_percent,
-    error_bars,
     escape_html,
     make_room,
     new_figure,
@@ -23,28 +21,22 @@ from orchestrator.report.drawing import (
     row_key,
     styles_of,
 )
-from orchestrator.report.tables import (
-    interval_text,
-    mean_sd,
-    name,
-    nats,
-    percent,
-    points,
-    seeds,
-    shift_mean,
-    statistics,
-)
+from orchestrator.report.numbers import interval_text, mean_sd, nats, percent, points
+from orchestrator.report.overlays import add_pareto, add_published, add_trend
+from orchestrator.report.published_points import PublishedPoint
+from orchestrator.report.tables import name, seeds, shift_mean
+from orchestrator.report.trend import Trend, statistics
 from orchestrator.rows import Row
-from orchestrator.series import Series, difference
-
-MOST_LINES = 12
-"""With more rows than this, the figure by domain leaves the variants out: its legend would outgrow it."""
+from orchestrator.series import Series
 
 
-def scatter(table: Table, axes: Axes = "linear") -> Figure:
+def scatter(
+    table: Table, axes: Axes = "linear", fitted: Trend | None = None, published: Sequence[PublishedPoint] = ()
+) -> Figure:
     """Reference against shift accuracy: a point for each row, its seeds as faint dots, interpolations as paths.
 
-    Error bars are 95 % intervals where the table has them, else standard deviations over seeds.
+    Error bars are 95 % intervals where the table has them, else standard deviations over seeds. Behind them the line of the
+    plain models with its band, if there is one, the Pareto line, and published values as hollow symbols.
     """
     scale = Scale(axes)
     kind = "held-out" if table.leave_one_out else "shifted"
@@ -61,52 +53,13 @@ def scatter(table: Table, axes: Axes = "linear") -> Figure:
         _add_row(figure, rows, name(label, of), styles[label, of], table, scale)
     if table.zero_shot is not None:
         _add_zero_shot(figure, table, scale)
-    _set_ranges(figure, table, scale)
+    add_published(figure, published, scale)
+    add_pareto(figure, table, scale)
+    span = _set_ranges(figure, table, scale, published)
+    if fitted is not None and span:
+        add_trend(figure, fitted, scale, span)
     make_room(figure)
     return figure
-
-
-def by_domain(table: Table) -> Figure:
-    """Difference to the zero-shot model on every domain, reference first; variants start hidden, where they are few."""
-    figure = new_figure("", "difference to zero-shot, points")
-    figure["layout"]["yaxis"]["zeroline"] = True
-    domains, styles = (*table.sources, *table.shifted), styles_of(table)
-    rows = [row for row in table.rows if row is not table.zero_shot and _any_mean(row)]
-    if len(rows) > MOST_LINES:
-        rows = [row for row in rows if not row.variant]
-    for index, row in enumerate(rows if table.zero_shot else []):
-        _add_differences(figure, row, table, styles[row_key(row)], 0.2 * (index / max(len(rows) - 1, 1) - 0.5))
-    ticks = [escape_html(domain) + (" (ref.)" if domain in table.sources else "") for domain in domains]
-    span = [-0.3, len(domains) - 0.7]
-    figure["layout"]["xaxis"] |= {"tickvals": list(range(len(domains))), "ticktext": ticks, "range": span}
-    make_room(figure)
-    return figure
-
-
-def _add_differences(figure: Figure, row: Row, table: Table, style: Style, offset: float) -> None:
-    """One row's differences to zero-shot; `offset` keeps the error bars of rows apart."""
-    zero_shot = table.zero_shot
-    if zero_shot is None:
-        return
-    domains = (*table.sources, *table.shifted)
-    cells = [difference(row.accuracy[domain], zero_shot.accuracy[domain], zero_shot.name) for domain in domains]
-    add(
-        figure,
-        x=[position + offset for position in range(len(domains))],
-        y=[as_percent(cell.mean) for cell in cells],
-        error_y=error_bars([cell.sd for cell in cells]),
-        mode="lines+markers",
-        name=escape_html(row.name),
-        line={"color": style["colour"], "width": 1.5, "dash": "dot" if row.variant else "solid"},
-        marker={"color": style["colour"], "symbol": style["symbol"], "size": 9},
-        visible="legendonly" if row.variant else True,
-        hoverinfo="text",
-        hovertext=[_domain_hover(row, domain, cell) for domain, cell in zip(domains, cells, strict=True)],
-    )
-
-
-def _any_mean(row: Row) -> bool:
-    return any(series.mean is not None for series in row.accuracy.values())
 
 
 def _group(key: tuple[str, str | None]) -> str:
@@ -205,15 +158,18 @@ def _add_zero_shot(figure: Figure, table: Table, scale: Scale) -> None:
     )
 
 
-def _set_ranges(figure: Figure, table: Table, scale: Scale) -> None:
-    """Axes around the points with a margin, and y = x across them, wherever the points lie."""
+def _set_ranges(
+    figure: Figure, table: Table, scale: Scale, published: Sequence[PublishedPoint]
+) -> tuple[float, float] | None:
+    """Axes around the points with a margin, and y = x across them, wherever the points lie; returns the span of the x-axis."""
     shown = [row for row in table.rows if _point(row)]
     if not shown:
-        return
+        return None
     found = [statistics(table, table.rows.index(row)) for row in shown]
+    references, shifts = [row.reference for row in shown], [row.shift for row in shown]
     ranges = {
-        "xaxis": _range([row.reference for row in shown], [of.reference for of in found], scale),
-        "yaxis": _range([row.shift for row in shown], [of.shift for of in found], scale),
+        "xaxis": _range(references, [of.reference for of in found], scale, [point.reference for point in published]),
+        "yaxis": _range(shifts, [of.shift for of in found], scale, [point.shift for point in published]),
     }
     for axis, (low, high) in ranges.items():
         figure["layout"][axis] |= {"range": [low, high], **scale.ticks(low, high)}
@@ -226,11 +182,15 @@ def _set_ranges(figure: Figure, table: Table, scale: Scale) -> None:
         name="y = x",
         hoverinfo="skip",
     )
+    low, high = ranges["xaxis"]
+    return low, high
 
 
-def _range(series: Sequence[Series], intervals: Sequence[Interval | None], scale: Scale) -> list[float]:
-    """Around all seeds, and all error bars but those that would make the rest small."""
-    values = [scale.place(v) for s in series for v in s.values.values()]
+def _range(
+    series: Sequence[Series], intervals: Sequence[Interval | None], scale: Scale, others: Sequence[float]
+) -> list[float]:
+    """Around all seeds and `others`, and all error bars but those that would make the rest small."""
+    values = [scale.place(v) for v in (*(v for s in series for v in s.values.values()), *others)]
     room = max(0.15, max(max(s.values.values()) for s in series) - min(min(s.values.values()) for s in series))
     for of, interval in zip(series, intervals, strict=True):
         mean, spread = of.mean or 0.0, of.sd or 0.0
@@ -263,8 +223,3 @@ def _row_hover(row: Row, table: Table) -> str:
 def _seed_hover(row: Row, seed: int) -> str:
     values = f"reference {percent(row.reference.values[seed])}, shift mean {percent(row.shift.values[seed])}"
     return f"<b>{escape_html(row.name)}</b>, seed {seed}<br>{values}"
-
-
-def _domain_hover(row: Row, domain: str, versus: Series) -> str:
-    number = mean_sd(versus, points, percent) or "no mean"
-    return f"<b>{escape_html(row.name)}</b> on {escape_html(domain)}<br>{number}, n = {versus.n}"

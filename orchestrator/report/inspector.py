@@ -13,7 +13,8 @@ from orchestrator.grid import Outcome
 from orchestrator.intervals import ClassChange
 from orchestrator.records import Environment
 from orchestrator.report.log_tail import LogTail
-from orchestrator.report.tables import amount, points, statistics
+from orchestrator.report.numbers import amount, points
+from orchestrator.report.trend import statistics
 from orchestrator.rows import Row
 from orchestrator.spec import BenchmarkPlan
 

@@ -1,18 +1,15 @@
 """The board as one offline HTML file: tables that sort without scripts of ours, plotly figures, no outside request.
 
-Everything the page needs is inside it. A content security policy allows the three scripts written here, by their hash,
+Everything the page needs is inside it. A content security policy allows the scripts written here, by their hash,
 and no connection; names from the manifest reach the page only through jinja's escaping.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import shlex
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,35 +21,27 @@ from plotly.offline import get_plotlyjs
 from orchestrator.aggregate import Board, Table
 from orchestrator.choice import rule_text
 from orchestrator.grid import Outcome
-from orchestrator.records import TrialRecord
 from orchestrator.report.export import count, heading, warnings
+from orchestrator.report.header import facts
 from orchestrator.report.inspector import MOST_INSPECTED, details
 from orchestrator.report.log_tail import LogTail, no_log
+from orchestrator.report.numbers import mean_sd, percent, points
 from orchestrator.report.panels import maps, panels
-from orchestrator.report.tables import (
-    amount,
-    columns,
-    incomplete,
-    mean_sd,
-    no_baseline,
-    no_intervals,
-    not_drawn,
-    percent,
-    points,
-    seeds,
-)
-from orchestrator.rows import gpu_hours
-from orchestrator.selection import describe
+from orchestrator.report.remarks import incomplete, no_baseline, no_intervals, not_drawn
+from orchestrator.report.tables import columns, seeds
+from orchestrator.report.trend import trend
 from orchestrator.spec import BenchmarkPlan
 
 HERE = Path(__file__).parent / "templates"
+SCRIPTS = ("state.js", "charts.js", "copy.js", "tables.js")
+"""In the order in which they need each other."""
 SHOWN_OUTCOMES = 200
 """Trials without a result that the page lists; all are in the CSV."""
 
 
 def html_text(board: Board, log_tail: LogTail = no_log) -> str:
     """The page. The same records give the same bytes: its date is that of the newest record."""
-    scripts = [_script(get_plotlyjs()), _script((HERE / "page.js").read_text(encoding="utf-8"))]
+    scripts = [_script(get_plotlyjs()), *(_script((HERE / name).read_text(encoding="utf-8")) for name in SCRIPTS)]
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     return environment.get_template("page.html.j2").render(
@@ -61,7 +50,7 @@ def html_text(board: Board, log_tail: LogTail = no_log) -> str:
         scripts=[Markup(text) for text in scripts],  # noqa: S704 - files of plotly and ours, nothing from the manifest
         tables_script=b64encode(_tables_bundle(".js")).decode(),
         styles=Markup(_styles()),  # noqa: S704 - files of itables and ours
-        facts=list(_facts(board)),
+        facts=list(facts(board)),
         sections=[_section(board, index, log_tail) for index in range(len(board.plans))],
         notes=list(_notes(board)),
         warnings=list(warnings(board)),
@@ -74,6 +63,7 @@ def html_text(board: Board, log_tail: LogTail = no_log) -> str:
         transfer=any(table.transfer for table in board.tables),
         leave_one_out=any(table.leave_one_out for table in board.tables),
         pooled=any(table.reference_split == "val" for table in board.tables),
+        fitted=any(trend(table).line for table in board.tables),
         intervals=any(table.statistics and table.statistics.has_intervals for table in board.tables),
         most_inspected=MOST_INSPECTED,
         seen_unseen=any(row.by_class for table in board.tables for row in table.rows),
@@ -109,111 +99,6 @@ def _styles() -> str:
 def _title(board: Board) -> str:
     names = ", ".join(plan.benchmark for plan in board.plans[:3])
     return f"Leaderboard: {names}" + (", ..." if len(board.plans) > 3 else "")
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One entry of the header strip."""
-
-    name: str
-    value: str
-    detail: str = ""
-    bad: bool = False
-
-
-def _facts(board: Board) -> Iterator[Fact]:
-    tally = Counter(o.status for o in board.outcomes)
-    records = {o.record.id: o.record for o in board.outcomes if o.record is not None}
-    holes = ", ".join(f"{tally[status]} {status}" for status in ("failed", "missing") if tally[status])
-    if stale := sum(o.stale is not None for o in board.outcomes):
-        holes += f" ({stale} of them stale: recorded before code, data or settings changed)"
-    yield Fact(
-        "Trials done", f"{tally['done']} of {len(board.outcomes)}", holes or "none failed, none missing", bool(holes)
-    )
-    rules = sorted({o.trial.spec.selection for o in board.outcomes if o.trial.spec.selection is not None})
-    for rule in rules:
-        text, optimistic = describe(rule)
-        warning = "; selects on the split that is reported" if optimistic else ""
-        yield Fact("Weights chosen by", rule, text + warning, optimistic)
-    yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
-    yield from _intervals(board)
-    yield from _data(board, list(records.values()))
-    yield from _gate(board)
-    if differing := list(warnings(board)):
-        detail = "zero-shot accuracies differ from published ones, see below"
-        yield Fact("Check before use", count(len(differing), "warning"), detail, bad=True)
-    yield from _provenance(list(records.values()))
-
-
-def _gate(board: Board) -> Iterator[Fact]:
-    """How zero-shot accuracies compare with published ones of the same protocol."""
-    gates = {o.trial.id: o for o in board.outcomes if o.trial.expected}
-    values = sum(len(o.trial.expected) for o in gates.values())
-    over = [o for o in gates.values() if o.record is not None and o.status == "done"]
-    if not gates:
-        yield Fact("Zero-shot gate", "no value", "no published accuracy under this protocol to compare with")
-    elif any(o.record is not None and o.record.warnings for o in over):
-        yield Fact("Zero-shot gate", "not passed", "differs from published accuracies, see below", bad=True)
-    elif len(over) < len(gates):
-        yield Fact("Zero-shot gate", "open", f"{len(gates) - len(over)} of {len(gates)} trials are not done", bad=True)
-    else:
-        yield Fact(
-            "Zero-shot gate",
-            "passed",
-            f"within 0.3 points of {values} published accurac{'y' if values == 1 else 'ies'}",
-        )
-
-
-def _intervals(board: Board) -> Iterator[Fact]:
-    several = [table for table in board.tables if table.statistics is not None]
-    missing = [row for t in several if t.statistics for row in t.statistics.rows if row.why]
-    if any(t.statistics and t.statistics.has_intervals for t in several):
-        detail = "over seeds and images, paired; bold: no row is surely better, all pairs, Holm, 5 %"
-        holes = f"; {count(len(missing), 'row')} without, see below the table" if missing else ""
-        yield Fact("[low, high]", "95 % interval", detail + holes)
-    elif several:
-        yield Fact("[low, high]", "no intervals", "no per-image outcomes that can be paired")
-
-
-def _data(board: Board, records: list[TrialRecord]) -> Iterator[Fact]:
-    """The content of each dataset, with what the trials that read it attest."""
-    read = [o.trial.spec.data for o in board.outcomes]
-    used = {("Data", data.name, data.identity) for data in read}
-    used |= {("Data not trained on", ref.name, ref.identity) for data in read for ref in data.transfer}
-    attested = dict.fromkeys(line for record in records for line in record.data.splitlines())
-    for kind, dataset, identity in sorted(used):
-        lines = [line for line in attested if line.endswith(f"sha256:{identity[:16]}")]
-        yield Fact(kind, dataset, "; ".join([f"content {identity[:12]}", *lines]))
-
-
-def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
-    if not records:
-        return
-    environments = [r.environment for r in records if r.environment is not None]
-    commits = Counter((e.git_commit or "unknown")[:12] + ("+changes" if e.git_dirty else "") for e in environments)
-    changed = any(e.git_dirty or not e.git_commit for e in environments) or len(commits) > 1
-    versions = "" if len(commits) < 2 else f"records of {len(commits)} versions of the code"
-    yield Fact("Code", ", ".join(sorted(commits)) or "unknown", versions or "git commit of every record", changed)
-    train = sum(r.seconds.get("train", 0.0) for r in records)
-    devices = ", ".join(sorted({e.device for e in environments})) or "device unknown"
-    total = duration(sum(sum(r.seconds.values()) for r in records))
-    spent = [of for of in map(gpu_hours, records) if of is not None]
-    hours = f"{amount(math.fsum(spent))} GPU-hours; " if spent else ""
-    yield Fact("Training time", duration(train), f"{hours}{total} with loading and evaluation; {devices}")
-    newest = max(r.finished_at for r in records)
-    yield Fact("Made from", count(len(records), "record"), f"newest {newest[:16].replace('T', ' ')} UTC")
-
-
-def duration(seconds: float) -> str:
-    """Wall seconds for people: '48 s', '12 min 30 s', '3 h 20 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min"
 
 
 def _section(board: Board, index: int, log_tail: LogTail) -> dict[str, Any]:

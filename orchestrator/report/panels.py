@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.aggregate import Table
-from orchestrator.report import charts, figures
+from orchestrator.report import charts, figures, row_charts
 from orchestrator.report.drawing import Figure
+from orchestrator.report.maps import source_target
+from orchestrator.report.overlays import slope_text
+from orchestrator.report.published_points import published_points
 from orchestrator.report.tables import shift_mean
+from orchestrator.report.trend import Trend, trend
 
 
 def maps(tables: list[Table]) -> list[dict[str, Any]]:
     """For each model the map of sources and targets, where there are several sources."""
     shown = []
     for number, model in enumerate(dict.fromkeys(table.model for table in tables)):
-        choices = list(charts.source_target([t for t in tables if t.model == model and not t.leave_one_out]))
+        choices = list(source_target([t for t in tables if t.model == model and not t.leave_one_out]))
         if choices:
             title = f"From every source to every target, {model}"
             shown.append(_figure(f"map-{number}", title, MAP, *choices))
@@ -30,21 +34,10 @@ def panels(table: Table) -> list[dict[str, Any]]:
     if not table.has_reference or not table.shifted:
         return []
     bars = ERROR_BARS[table.statistics is not None and table.statistics.has_intervals]
-    many = len(table.rows) > charts.MOST_ROWS
-    most = f" Of more than {charts.MOST_ROWS} rows the best are shown, without variants." if many else ""
-    shown = [
-        _figure(
-            "scatter",
-            f"What a gain on {table.over} costs elsewhere",
-            f"One point for each row, mean over its seeds {bars} both ways; small dots are single seeds. "
-            "The star is the zero-shot model, lines are interpolations between it and a fine-tuned model. "
-            "Up is more robust, right is better on the reference domain. On logit axes, log(p / (1 - p)), models that "
-            "gain alike on both lie on a line.",
-            ("Linear axes", figures.scatter(table)),
-            ("Logit axes", figures.scatter(table, "logit")),
-        )
-    ]
-    if (chart := charts.forest(table)) and table.baseline is not None:
+    many = len(table.rows) > row_charts.MOST_ROWS
+    most = f" Of more than {row_charts.MOST_ROWS} rows the best are shown, without variants." if many else ""
+    shown = [_scatter(table, bars)]
+    if (chart := row_charts.forest(table)) and table.baseline is not None:
         text = f"Paired by seed and image, 95 % interval; right of 0 is better than {table.baseline.name}."
         shown.append(
             _figure(
@@ -56,8 +49,8 @@ def panels(table: Table) -> list[dict[str, Any]]:
         )
     if table.zero_shot is not None and len(table.rows) > 1:
         text = "Difference to the zero-shot model in percentage points. Click a name to show or hide it."
-        shown.append(_figure("domains", "Gained and lost on each domain", text, ("", figures.by_domain(table))))
-    if chart := charts.every_seed(table):
+        shown.append(_figure("domains", "Gained and lost on each domain", text, ("", charts.by_domain(table))))
+    if chart := row_charts.every_seed(table):
         shown.append(
             _figure("seeds", "Every seed", f"Open circles are single seeds, symbols means {bars}.{most}", ("", chart))
         )
@@ -70,6 +63,38 @@ def panels(table: Table) -> list[dict[str, Any]]:
         text += "more images. Click a name to show or hide it."
         shown.append(_figure("calibration", "How far confidence can be trusted", text, *found))
     return shown
+
+
+def _scatter(table: Table, bars: str) -> dict[str, Any]:
+    fitted, published = trend(table), published_points(table)
+    text = (
+        f"One point for each row, mean over its seeds {bars} both ways; small dots are single seeds. "
+        "The star is the zero-shot model, coloured lines are interpolations between it and a fine-tuned model. "
+        "Up is more robust, right is better on the reference domain; no row beats those on the Pareto line on both. "
+        "On logit axes, log(p / (1 - p)), models that gain alike on both lie on a line."
+    )
+    if published:
+        text += " Hollow grey symbols are published values; pointing at one shows in what its protocol differs."
+    return _figure(
+        "scatter",
+        f"What a gain on {table.over} costs elsewhere",
+        f"{text} {_fit_caption(fitted)}",
+        ("Linear axes", figures.scatter(table, "linear", fitted, published)),
+        ("Logit axes", figures.scatter(table, "logit", fitted, published)),
+    )
+
+
+def _fit_caption(fitted: Trend) -> str:
+    """What the line was fitted to and how well, or why there is none."""
+    line = fitted.line
+    if line is None:
+        return "The line of effective robustness is missing; why stands below the table."
+    return (
+        f"Grey line: least squares in logit space over the {line.num_points} runs of {' and '.join(fitted.names)}, slope "
+        f"{slope_text(line)}, R\N{SUPERSCRIPT TWO} = {line.r_squared:.2f}, with the line's 95 % band; the height of a row above "
+        "it is its effective robustness. Seeds of one row lie close together, so R\N{SUPERSCRIPT TWO} and the band flatter "
+        "a line through few rows."
+    )
 
 
 CURVES = {"Shifted domains": "shift", "Reference": "reference"}

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 from orchestrator.aggregate import Comparison, Table
 from orchestrator.intervals import ComparisonIntervals, Interval, RowStatistics
+from orchestrator.report.numbers import MINUS, amount, interval_text, mean_sd, nats, percent, points
+from orchestrator.report.trend import statistics, trend
 from orchestrator.rows import Row, SeenUnseen
 from orchestrator.series import Series
+from orchestrator.transfer_intervals import TRANSFER_MEAN
 
-MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
-NO_STATISTICS = "per-image outcomes were not read"
 NO_SEEDS = "\N{EN DASH}"
 """Shown where a number of seeds makes no sense: the model does not train."""
 
@@ -69,6 +70,7 @@ def columns(table: Table) -> list[Column]:
     return [
         *_accuracy(table),
         *_rank(table),
+        *_robustness(table),
         *_seen_unseen(table),
         *_transfer(table),
         *_differences(table),
@@ -76,65 +78,6 @@ def columns(table: Table) -> list[Column]:
         *_ece(table),
         *_cost(table),
     ]
-
-
-def percent(value: float) -> str:
-    """A fraction in percent with one decimal."""
-    return _signless_zero(f"{100 * value:.1f}")
-
-
-def points(value: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    text = percent(abs(value))
-    return text if float(text) == 0 else (MINUS if value < 0 else "+") + text
-
-
-def nats(value: float) -> str:
-    """A negative log-likelihood with two decimals."""
-    return f"{value:.2f}"
-
-
-def amount(value: float) -> str:
-    """Seconds or hours with about three digits: '0.12', '4.5', '1,200'."""
-    return f"{value:.2f}" if abs(value) < 1 else f"{value:.1f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def interval_text(interval: Interval | None, show: Callable[[float], str]) -> str:
-    """'[80.1, 82.3]'; '' for none."""
-    return "" if interval is None else f"[{show(interval.low)}, {show(interval.high)}]"
-
-
-def statistics(table: Table, index: int) -> RowStatistics:
-    """Intervals of a row; without any if the table has no statistics."""
-    return table.statistics.rows[index] if table.statistics else RowStatistics(why=NO_STATISTICS)
-
-
-def no_intervals(table: Table) -> Iterator[tuple[str, str]]:
-    """Rows with means but without intervals where others have them, and why; rows of one reason are one entry."""
-    if table.statistics is None or not table.statistics.has_intervals:
-        return
-    reasons: dict[str, list[Row]] = {}
-    for row, found in zip(table.rows, table.statistics.rows, strict=True):
-        if found.why and row.shift.mean is not None:
-            reasons.setdefault(found.why, []).append(row)
-    for why, rows in reasons.items():
-        yield rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more", why
-
-
-def not_drawn(table: Table) -> Iterator[str]:
-    """Why figures of a table are missing, where a reader could wonder."""
-    if table.statistics is not None and not table.statistics.has_intervals:
-        name, why = table.rows[0].name, table.statistics.rows[0].why
-        yield f"No intervals, ranks, calibration curves and changes by class: {name}: {why}"
-    if any(row.kind == "trained" for row in table.rows) and all(row.shift.n < 2 for row in table.rows):
-        yield "No figure of single seeds: no row has several"
-
-
-def mean_sd(series: Series, show: Callable[[float], str], unit: Callable[[float], str]) -> str:
-    """'81.2 ± 0.4', without the s.d. for one seed, '' for an incomplete series."""
-    if series.mean is None:
-        return ""
-    return show(series.mean) + (f" ± {unit(series.sd)}" if series.sd is not None else "")
 
 
 def name(label: str, of: str | None) -> str:
@@ -148,25 +91,6 @@ def seeds(row: Row) -> str:
     if series is None or (series.constant and not series.missing):
         return NO_SEEDS
     return str(series.n) if not series.missing else f"{series.n} of {series.planned}"
-
-
-def incomplete(table: Table) -> Iterator[tuple[str, str]]:
-    """Rows with an empty mean, and why; variants of one method that lack the same seeds are one entry."""
-    holes: dict[tuple[str, str | None, str], list[Row]] = {}
-    for row in table.rows:
-        cells = (*row.accuracy.values(), *row.transfer.values())
-        why = next((series.why for series in cells if series.why), "")
-        if why:
-            holes.setdefault((row.label, row.of, why), []).append(row)
-    for (label, of, why), rows in holes.items():
-        yield rows[0].name if len(rows) == 1 else f"{name(label, of)}, {len(rows)} variants", why
-
-
-def no_baseline(table: Table) -> str:
-    """Why the columns of differences to the baseline are missing although something trains; '' if they are there."""
-    if table.baseline is not None or not any(row.kind == "trained" for row in table.rows):
-        return ""
-    return table.to_baseline[0].shift.why
 
 
 def _accuracy(table: Table) -> Iterator[Column]:
@@ -226,12 +150,26 @@ def _rank(table: Table) -> Iterator[Column]:
     yield Column("rank", f"of {table.statistics.num_ranked}", cell, lower_is_better=True)
 
 
+def _robustness(table: Table) -> Iterator[Column]:
+    """Nothing where no line can be fitted; the caption of the scatter says why."""
+    fitted = trend(table)
+    if fitted.line is None:
+        return
+
+    def cell(index: int) -> Cell:
+        row, found = table.rows[index], statistics(table, index)
+        return _difference(fitted.robustness(row), fitted.interval(row, found))
+
+    yield Column("effective robustness", "points", cell)
+
+
 def _transfer(table: Table) -> Iterator[Column]:
     group = "accuracy on datasets not trained on, %"
     for place in table.transfer:
-        yield Column(group, place, _cells(table, _transferred(place), percent))
+        yield Column(group, place, _with_interval(table, _transferred(place), _of(place), aside=True))
     if len(table.transfer) > 1:
-        yield Column(group, "transfer mean", _cells(table, lambda row: row.transfer_mean, percent))
+        mean = _with_interval(table, lambda row: row.transfer_mean, _of(TRANSFER_MEAN), aside=True)
+        yield Column(group, "transfer mean", mean)
 
 
 def _transferred(place: str) -> Callable[[Row], Series]:
@@ -341,7 +279,3 @@ def _cell(series: Series, show: Callable[[float], str], unit: Callable[[float], 
     text = mean_sd(series, show, unit)
     sign = {"+": 1, MINUS: -1}.get(text[0], 0) if signed else 0
     return Cell(text, mean, sign=sign)
-
-
-def _signless_zero(text: str) -> str:
-    return text.removeprefix("-") if float(text) == 0 else text

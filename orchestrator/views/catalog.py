@@ -1,75 +1,54 @@
-"""All views by name. No ray, no torch."""
+"""All views by name: those of the files in `papers/`, and those with a builder of their own. No ray, no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
 from orchestrator.manifest_errors import suggestion
-from orchestrator.views import lipsum
-from orchestrator.views.lipsum_rows import CAR_FT, FT, LIPSUM_FT, MODELS, WEIGHTS, ZERO_SHOT
-from orchestrator.views.spec import Column, Panel, Protocol, View
+from orchestrator.views.extra import EXTRA, ExtraView
+from orchestrator.views.paper import ViewError, load_paper
+from orchestrator.views.spec import View
+
+FOLDER = Path(__file__).with_name("papers")
+"""A paper's tables are one YAML file here."""
 
 
-class ViewError(ValueError):
-    """There is no such view; the message says which there are."""
+@lru_cache(maxsize=4)
+def views(folder: Path = FOLDER) -> dict[str, View]:
+    """The views of all files of a folder, in the files' order. Raises ViewError for a file that is wrong."""
+    return load_views(sorted(folder.glob("*.yaml")))
 
 
-DOMAINBED = {
-    "vlcs": "VLCS",
-    "pacs": "PACS",
-    "office_home": "OfficeHome",
-    "terra_incognita": "TerraIncognita",
-    "domainnet": "DomainNet",
-}
-
-CAR_FT_DOMAINBED = View(
-    name="car-ft-domainbed",
-    title="CAR-FT on DomainBed, each domain held out in turn",
-    source="Mao et al., CAR-FT, IJCV 2024, arXiv:2211.16175, as quoted by a later paper's table",
-    panels=(
-        Panel(
-            title="DomainBed, B/16",
-            table="CAR-FT via a 2026 DG table",
-            scenario="DomainBed",
-            reference="leave-one-domain-out",
-            backbone="B/16",
-            sources=(),
-            model=MODELS["B/16"],
-            rows=(ZERO_SHOT, FT, CAR_FT, LIPSUM_FT),
-            columns=tuple(Column(name, (), (name,), dataset=dataset) for dataset, name in DOMAINBED.items()),
-            protocol=Protocol(
-                dataset="domainbed",
-                what="leave one domain out",
-                num_seeds=None,
-                preprocessing="openai",
-                selection="reference_val",
-                target_split="in",
-                max_held_out=0.2,
-                weights=WEIGHTS["B/16"],
-                unknown="steps, learning rate and selection of the published row are not known; it is second-hand",
-            ),
-        ),
-    ),
-    benchmarks=tuple(f"domainbed_{dataset}" for dataset in DOMAINBED),
-    notes=(
-        "Mean over the held-out domains of each dataset, DomainNet with quickdraw and without its duplicates. Only CAR-FT has "
-        "published values here; ours are by DomainBed's protocol (docs/protocols.md).",
-    ),
-)
-
-VIEWS: dict[str, View] = {view.name: view for view in (*lipsum.VIEWS, CAR_FT_DOMAINBED)}
-
-NOT_BUILT = {
-    "lipsum-figure-15": "t-SNE of energy vectors",
-    "lipsum-figure-16": "a gallery of images from the shards",
-}
-"""Figures of the paper that are no view yet -> what they show."""
+def load_views(files: Iterable[Path]) -> dict[str, View]:
+    """The views of these files by name. Raises ViewError with the problems of all files, or for a name that two give."""
+    found: dict[str, View] = {}
+    origin: dict[str, Path] = {}
+    problems: list[str] = []
+    for path in files:
+        try:
+            loaded = load_paper(path)
+        except ViewError as error:
+            problems += error.problems
+            continue
+        for view in loaded:
+            if view.name in found or view.name in EXTRA:
+                taken = origin.get(view.name, "a view with a builder of its own")
+                problems.append(f"{path}: the name {view.name!r} is taken by {taken}; give another")
+            found[view.name], origin[view.name] = view, path
+    if problems:
+        raise ViewError(problems)
+    return found
 
 
-def find(name: str) -> list[View]:
-    """The view of a name, or all of them for 'all'. Raises ViewError."""
+def find(name: str) -> list[View | ExtraView]:
+    """The view of a name, those of a YAML file of the user's for its path, all for 'all'. Raises ViewError."""
+    if name.endswith((".yaml", ".yml")):
+        return list(load_views([Path(name)]).values())
+    known: dict[str, View | ExtraView] = {**views(), **EXTRA}
     if name == "all":
-        return list(VIEWS.values())
-    if name in VIEWS:
-        return [VIEWS[name]]
-    if name in NOT_BUILT:
-        raise ViewError(f"view {name!r} ({NOT_BUILT[name]}) is not built yet; --list-views shows those that are")
-    raise ViewError(f"no view {name!r}{suggestion(name, list(VIEWS))}; --list-views shows all")
+        return list(known.values())
+    if name not in known:
+        raise ViewError([f"no view {name!r}{suggestion(name, known)}; --list-views shows all, a path ends in .yaml"])
+    return [known[name]]

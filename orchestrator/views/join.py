@@ -6,12 +6,13 @@ interval is that of our mean over seeds and images where per-image outcomes are 
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.grid import Outcome
-from orchestrator.metrics import expected_calibration_error, relative_accuracy
+from orchestrator.metrics import expected_calibration_error, pearson, relative_accuracy
 from orchestrator.predictions import PredictionsError, read_predictions
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, load_plans, load_records
 from orchestrator.rows import harmonic
@@ -139,10 +140,14 @@ class Joiner:
         )
 
     def _published(self, panel: Panel, row: Row, column: Column) -> Published | None:
-        table = panel.other_tables.get(row.published, panel.table)
+        table = row.table or panel.table
         metric = "accuracy" if column.metric in ("class_accuracy", "harmonic") else column.metric
+        own = panel.values.get(row.title, {})
         found = []
         for name in column.published:
+            if name in own:
+                found.append(own[name])
+                continue
             where = (table, panel.scenario, panel.reference, panel.backbone, row.published, row.variant, name, metric)
             values = self.values.get(where, ())
             if row.occurrence < len(values):
@@ -218,16 +223,17 @@ def _missing_folds(outcomes: Iterable[Outcome], values: Mapping[int, Sequence[fl
 
 
 def _correlations(panel: Panel, lines: Sequence[Line]) -> Iterator[str]:
-    """Pearson's coefficient of each pair of columns over the rows that have both; at least three are needed."""
+    """Pearson's coefficient of each pair of columns over the rows that have both, with its interval from four rows on."""
     for at in range(0, len(panel.columns), 2):
         pairs = [(line.cells[at].ours.mean, line.cells[at + 1].ours.mean) for line in lines]
         known = [(x, y) for x, y in pairs if x is not None and y is not None]
         name = f"{panel.columns[at].title} and {panel.columns[at + 1].title}"
-        if len(known) < 3 or any(len(set(values)) < 2 for values in zip(*known, strict=True)):
+        found = pearson([x for x, _ in known], [y for _, y in known])
+        if math.isnan(found.r):
             yield f"{name}: no correlation, {len(known)} rows"
         else:
-            r = statistics.correlation(*zip(*known, strict=True))
-            yield f"{name}: Pearson correlation {r:+.2f} over {len(known)} rows"
+            interval = f", 95 % interval [{found.low:+.2f}, {found.high:+.2f}]" if not math.isnan(found.low) else ""
+            yield f"{name}: Pearson correlation {found.r:+.2f} over {len(known)} rows{interval}"
 
 
 def _remarks(panel: Panel, cells: Sequence[Cell]) -> Iterator[str]:

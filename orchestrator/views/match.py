@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.grid import Outcome, infer_plans, outcome
@@ -71,16 +71,16 @@ class Trials:
         if panel.sources and spec.data.sources not in ((), panel.sources):
             return False
         if not spec.inputs:
-            return not row.of and (spec.recipe is None or _has(spec.recipe.model_dump(mode="json"), row.recipe))
-        return bool(row.of) and all(self._is_input(id, row) for id in spec.inputs)
+            return row.of is None and (spec.recipe is None or _has(spec.recipe.model_dump(mode="json"), row.recipe))
+        return row.of is not None and all(self._is_input(id, row.of, row.recipe) for id in spec.inputs)
 
-    def _is_input(self, id: str, row: Row) -> bool:
+    def _is_input(self, id: str, of: Row, recipe: Mapping[str, Any]) -> bool:
         known = self.outcomes.get(id)
         if known is None:  # merged folders may lack it; the method leads an id
-            return id.split("-")[0] == row.of and not row.of_settings
+            return id.split("-")[0] == of.method and not of.settings
         spec = known.trial.spec
-        recipe = spec.recipe.model_dump(mode="json") if spec.recipe else {}
-        return spec.method == row.of and _has(spec.settings, row.of_settings) and _has(recipe, row.recipe)
+        own = spec.recipe.model_dump(mode="json") if spec.recipe else {}
+        return spec.method == of.method and _has(spec.settings, of.settings) and _has(own, recipe)
 
     def _configuration(self, spec: TrialSpec, row: Row) -> str:
         """Everything that changes a result but the seed, the fold, and what else was measured in the same trial."""
@@ -97,11 +97,9 @@ class Trials:
         for o in group:
             found |= dict.fromkeys(differences(o.trial.spec, o.record, panel, row))
             inputs = (self.outcomes[id] for id in o.trial.spec.inputs if id in self.outcomes)
+            many = len(o.trial.spec.inputs) > 1  # a soup's ingredients are meant to differ in their recipe
+            own = replace(row.of or row, recipe={} if many else row.recipe)
             for given in inputs:
-                # A soup's ingredients are meant to differ in their recipe.
-                same = {} if len(o.trial.spec.inputs) > 1 else row.recipe
-                own = Row("", row.of, recipe=same)
-                many = len(o.trial.spec.inputs) > 1
                 found |= dict.fromkeys(differences(given.trial.spec, given.record, panel, own, any_recipe=many))
         return tuple(found)
 

@@ -39,7 +39,7 @@ def differences(
         yield f"weights: {spec.model.weights}; published: {protocol.weights[0].removeprefix('tag:')}"
     if spec.recipe is not None:
         yield from _training(spec, protocol)
-        if not any_recipe and row.method != "linear_probe":
+        if not any_recipe and not row.any_recipe:
             yield from _recipe(spec.recipe.model_dump(mode="json"), {**protocol.recipe, **row.recipe})
 
 

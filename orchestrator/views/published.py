@@ -1,7 +1,8 @@
 """Values that papers have published, as they stand in `orchestrator/published/papers/`. No ray, no torch.
 
-`lipsum_ft.csv` has the tables of Nam et al. (Lipsum-FT, arXiv:2404.00860), one line for each cell; `other.csv` values of other
-papers with the place they were found in. Accuracies in percent, calibration errors as fractions, NLL in nats, as printed there.
+Every CSV file there has one line for each cell. Its first column says where: `table` of the file's own paper (that of
+Nam et al., Lipsum-FT, arXiv:2404.00860), or `source` in a file of several papers. Accuracies in percent, calibration errors as
+fractions, NLL in nats, as printed there.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "published" / "papers"
-FILES = {"lipsum_ft.csv": "table", "other.csv": "source"}
-"""file -> the column that says where a value stands"""
-
+COLUMNS = ("scenario", "reference", "backbone", "method", "dataset", "metric", "mean")
+"""that a file must have; `variant` and `std` may be left out"""
 Key = tuple[str, str, str, str, str, str, str, str]
 """table or source, scenario, reference, backbone, method, variant, dataset, metric"""
 
@@ -32,13 +32,16 @@ class Published:
 def published(folder: Path = FOLDER) -> dict[Key, tuple[Published, ...]]:
     """All values; several under one key where a table prints the same row twice.
 
-    Raises ValueError naming file and line of a value that is no number.
+    Raises ValueError naming file and line of a value that is no number, or the columns that a file lacks.
     """
     found: dict[Key, tuple[Published, ...]] = {}
-    for name, place in FILES.items():
-        path = folder / name
+    for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            head = list(reader.fieldnames or ())
+            place = "table" if "table" in head else "source"
+            if lacking := [column for column in (place, *COLUMNS) if column not in head]:
+                raise ValueError(f"{path}:1: lacks the columns {', '.join(lacking)}")
             for cells in reader:
                 where = ("scenario", "reference", "backbone", "method")
                 key: Key = (

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.views.published import Published
+
 Metric = Literal[
     "accuracy", "class_accuracy", "harmonic", "relative_accuracy", "ece", "nll", "energy_gap", "feature_distortion"
 ]
@@ -58,10 +60,12 @@ class Row:
     """recipe values a trial must have (of a post-hoc method: its input)"""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """which of the variants of one trial: {'alpha': 0.5}"""
-    of: str = ""
-    """method that a post-hoc method builds on"""
-    of_settings: Mapping[str, Any] = field(default_factory=dict)
-    """values that what it builds on must have"""
+    of: Row | None = None
+    """what a post-hoc method builds on"""
+    table: str = ""
+    """where its published values stand, if not in the panel's table"""
+    any_recipe: bool = False
+    """nothing of the recipe changes its result, so none of it is compared"""
     differs: str = ""
     """what is always different from the published row, if anything; it makes the row not comparable"""
 
@@ -98,7 +102,7 @@ class Panel:
 
     title: str
     table: str
-    """of the published values: a number of the Lipsum-FT paper's tables, or a source of other.csv"""
+    """of the published values: what `orchestrator/published/papers/` calls it; '' if there are none"""
     scenario: str
     reference: str
     backbone: str
@@ -109,8 +113,8 @@ class Panel:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     protocol: Protocol
-    other_tables: Mapping[str, str] = field(default_factory=dict)
-    """published method -> where its values stand, if it is not `table`"""
+    values: Mapping[str, Mapping[str, Published]] = field(default_factory=dict)
+    """title of a row -> the column's published name -> value, where the view's own file has them"""
     correlate: bool = False
     """columns come in pairs, whose Pearson correlation over the rows is given"""
 

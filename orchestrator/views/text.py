@@ -1,4 +1,4 @@
-"""A filled view as Markdown, LaTeX and CSV. Text that comes from records is escaped for each. No ray, no torch."""
+"""A filled view as Markdown and CSV, and what its texts say. What comes from records is escaped for each. No ray, no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.report.export import escape as markdown_escape
-from orchestrator.report.tables import MINUS
+from orchestrator.report.numbers import MINUS
 from orchestrator.views.join import Cell, FilledPanel, FilledView, Line
 from orchestrator.views.spec import PERCENT, Column
 
@@ -106,7 +106,7 @@ def markdown(filled: FilledView) -> str:
         titles = [f"{column.title} {part}" for column in panel.panel.columns for part in PARTS]
         lines += ["", f"## {markdown_escape(panel.panel.title)}", "", _markdown_line(["method", *titles])]
         lines.append("|:--|" + "--:|" * len(titles))
-        lines += [_markdown_line([line.row.title, *_flat(line, panel)]) for line in panel.lines]
+        lines += [_markdown_line([line.row.title, *flat(line, panel)]) for line in panel.lines]
         notes = [f"- {markdown_escape(row)}: {markdown_escape(text)}" for row, text in remarks(panel)]
         lines += ["", *notes] if notes else []
     return "\n".join(lines) + "\n"
@@ -116,7 +116,8 @@ def _markdown_line(cells: list[str]) -> str:
     return "| " + " | ".join(map(markdown_escape, cells)) + " |"
 
 
-def _flat(line: Line, panel: FilledPanel) -> list[str]:
+def flat(line: Line, panel: FilledPanel) -> list[str]:
+    """The cells of a row as texts, three for each column."""
     found = [shown(cell, column) for cell, column in zip(line.cells, panel.panel.columns, strict=True)]
     return [text for s in found for text in (s.published, s.ours, s.difference)]
 
@@ -141,71 +142,3 @@ def _csv_row(filled: FilledView, panel: FilledPanel, line: Line, cell: Cell, col
     reasons = ["; ".join(cell.differences), cell.ours.why, " ".join(line.trials)]
     head = [filled.view.name, panel.panel.title, line.row.title, column.title, column.metric]
     return [*head, *("" if n is None else repr(n) for n in numbers), comparable, *reasons]
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: "\\" + c for c in "{}$&#%_"},
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "±": r"$\pm$",
-    MINUS: "$-$",
-    "[": "{[}",
-    "]": "{]}",
-}
-
-
-def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it is, in one line of ASCII: what has no command here is printed as its code point."""
-    line = " ".join(text.split())
-    return "".join(_LATEX.get(c) or (c if " " <= c <= "~" else f"(U+{ord(c):04X})") for c in line)
-
-
-def latex(filled: FilledView) -> str:
-    """A document of its own, of booktabs tables; each tabular can be taken into another."""
-    lines = [
-        r"\documentclass{article}",
-        r"\usepackage[T1]{fontenc}",
-        r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
-        r"\usepackage{booktabs}",
-        r"\usepackage{graphicx}",
-        r"\begin{document}",
-        rf"\section*{{{latex_escape(filled.view.title)}}}",
-        *_items(legend(filled)),
-    ]
-    for panel in filled.panels:
-        lines += _latex_panel(panel)
-    return "\n".join([*lines, r"\end{document}"]) + "\n"
-
-
-def _items(texts: list[str]) -> list[str]:
-    return (
-        [r"\begin{itemize}", *(rf"\item {{}}{latex_escape(text)}" for text in texts), r"\end{itemize}"] if texts else []
-    )
-
-
-def _latex_panel(panel: FilledPanel) -> list[str]:
-    columns = panel.panel.columns
-    heads = [rf"\multicolumn{{3}}{{c}}{{{latex_escape(c.title)}}}" for c in columns]
-    rules = [rf"\cmidrule(lr){{{2 + 3 * i}-{4 + 3 * i}}}" for i in range(len(columns))]
-    parts = [latex_escape(part) for _ in columns for part in PARTS]
-    body = [" & ".join(map(latex_escape, [line.row.title, *_flat(line, panel)])) + r" \\" for line in panel.lines]
-    return [
-        "",
-        rf"\subsection*{{{latex_escape(panel.panel.title)}}}",
-        r"\noindent\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * 3 * len(columns)}}}",
-        r"\toprule",
-        " & ".join(["", *heads]) + r" \\",
-        "".join(rules),
-        " & ".join(["method", *parts]) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        *_items([f"{row}: {text}" for row, text in remarks(panel)]),
-    ]

@@ -1,92 +1,182 @@
-"""An HTTP server on this machine that serves a folder, and misbehaves as it is told to.
+"""An HTTP server on this machine with files, that fails as it is told to, and counts what it is asked for and sends.
 
-Faults: a status ('500'); 'reset' of the connection; 'cut', an end before the announced length; 'short' and 'long', whole
-answers of a wrong length; 'stall', silence in the middle; 'corrupt', a flipped bit.
+A fault is a `Fault`, or one of these words: a status ('500'); 'reset', of the connection before an answer; 'cut', an end
+before the announced length; 'short' and 'long', whole answers of a wrong length; 'stall', silence in the middle; 'corrupt', a
+flipped bit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import re
 import socket
 import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one answer. Byte counts are of the answer's body."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    change: Callable[[bytes], bytes] | None = None
+    """applied to the file"""
+    silent: bool = False
+    """the connection is reset before anything is sent"""
+    reset_after: int | None = None
+    """then the connection is reset"""
+    end_after: int | None = None
+    """then the connection is closed, though more was announced"""
+    pause_after: int | None = None
+    """then nothing comes for `pause` seconds"""
+    pause: float = 0.0
+
+
+def named(word: str, size: int) -> Fault:
+    """The fault that a word stands for, of a file of `size` bytes."""
+    if word.isdecimal():
+        return Fault(status=int(word))
+    half = size // 2
+    return {
+        "reset": Fault(silent=True),
+        "cut": Fault(end_after=half),
+        "short": Fault(change=lambda data: data[:half]),
+        "long": Fault(change=lambda data: data + b"more"),
+        "stall": Fault(pause_after=half, pause=1.0),
+        "corrupt": Fault(change=lambda data: data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]),
+    }[word]
+
+
+@dataclass
 class FaultyServer:
-    """`faults[path]` are the faults of the next requests of a path, oldest first; then it is served as it is."""
+    """Serves `files` by path without the first slash, and what lies below `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: dict[str, list[str]] = {}
-        self.requests: Counter[str] = Counter()
-        self.delay = 0.0
-        """seconds before each answer"""
-        self._lock = threading.Lock()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    folder: Path | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    faults: dict[str, list[Fault | str]] = field(default_factory=dict)
+    """of the next requests of a path, oldest first, '*' for any path; then it is served as it is"""
+    url: str = ""
+    ranges: bool = True
+    etags: bool = True
+    conditions: bool = True
+    """whether it heeds If-Range"""
+    lengths: bool = True
+    delay: float = 0.0
+    """seconds before each answer"""
+    seconds_per_kib: float = 0.0
+    requests: Counter[str] = field(default_factory=Counter)
+    """path -> times it was asked for"""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """path and Range of each request"""
+    sent: int = 0
+    """bytes of bodies"""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        name = unquote(urlsplit(request.path).path).lstrip("/")
+        """Take note of a request and answer it."""
+        path, span = unquote(urlsplit(request.path).path.lstrip("/")), request.headers.get("Range", "")
+        data = self._data(path)
         with self._lock:
-            self.requests[name] += 1
-            waiting = self.faults.get(name) or self.faults.get("*") or []
-            fault = waiting.pop(0) if waiting else ""
+            self.requests[path] += 1
+            self.asked.append((path, span))
+            waiting = self.faults.get(path) or self.faults.get("*") or []
+            found = waiting.pop(0) if waiting else Fault()
         time.sleep(self.delay)
-        path = self.folder / name
-        if fault.isdecimal() or not path.is_file():
-            request.send_error(int(fault or 404))
-            return
-        if fault == "reset":
-            self._reset(request)
-            return
-        data = path.read_bytes()
-        half = len(data) // 2
-        body = {"cut": data[:half], "short": data[:half], "long": data + b"more", "stall": data[:half]}.get(fault, data)
-        if fault == "corrupt":
-            body = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
-        request.send_response(200)
-        # 'cut' ends before the length it announced, 'short' announces what it sends.
-        request.send_header("Content-Length", str(len(data if fault in ("cut", "stall") else body)))
+        fault = named(found, len(data or b"")) if isinstance(found, str) else found
+        if fault.silent:
+            _reset(request)
+        elif fault.status or data is None:
+            self._send(request, fault, fault.status or 404, b"", {})
+        else:
+            self._send_file(request, fault, fault.change(data) if fault.change else data)
+
+    def _data(self, path: str) -> bytes | None:
+        if path in self.files or self.folder is None:
+            return self.files.get(path)
+        return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
+
+    def _send_file(self, request: BaseHTTPRequestHandler, fault: Fault, data: bytes) -> None:
+        tag = f'"{hashlib.md5(data).hexdigest()}"'
+        headers = {"ETag": tag} if self.etags else {}
+        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        changed = self.conditions and request.headers.get("If-Range", tag) != tag
+        if found is None or not self.ranges or changed:
+            self._send(request, fault, 200, data, headers)
+        elif (start := int(found[1])) >= len(data):
+            self._send(request, fault, 416, b"", headers)
+        else:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self._send(request, fault, 206, data[start:], headers)
+
+    def _send(
+        self, request: BaseHTTPRequestHandler, fault: Fault, status: int, body: bytes, headers: dict[str, str]
+    ) -> None:
+        request.send_response(status)
+        length = {"Content-Length": str(len(body))} if self.lengths else {}
+        for name, value in (headers | length | fault.headers).items():
+            request.send_header(name, value)
         request.end_headers()
         with contextlib.suppress(OSError):
-            request.wfile.write(body)
-            if fault == "stall":
-                time.sleep(1.0)
+            self._send_body(request, fault, body)
 
-    def _reset(self, request: BaseHTTPRequestHandler) -> None:
-        request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.connection.close()
-        with contextlib.suppress(OSError, ValueError):
-            request.wfile.close()
-        request.wfile = io.BytesIO()  # what follows in the handler has somewhere to go
+    def _send_body(self, request: BaseHTTPRequestHandler, fault: Fault, body: bytes) -> None:
+        stop = next((n for n in (fault.reset_after, fault.end_after) if n is not None), len(body))
+        paused = fault.pause_after is None
+        for at in range(0, stop, 1024):
+            if not paused and at >= (fault.pause_after or 0):
+                request.wfile.flush()
+                time.sleep(fault.pause)
+                paused = True
+            chunk = body[at : min(at + 1024, stop)]
+            request.wfile.write(chunk)
+            self.sent += len(chunk)
+            time.sleep(self.seconds_per_kib)
+        request.wfile.flush()
+        if fault.reset_after is not None:
+            time.sleep(0.05)  # let the bytes before it arrive
+            _reset(request)
+        request.close_connection = True
+
+
+def _reset(request: BaseHTTPRequestHandler) -> None:
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    request.connection.close()
+    with contextlib.suppress(OSError, ValueError):
+        request.wfile.close()
+    request.wfile = io.BytesIO()  # what follows in the handler has somewhere to go
+    request.close_connection = True
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[FaultyServer]:
-    server = FaultyServer(folder)
+def serving(folder: Path | None = None) -> Iterator[FaultyServer]:
+    """A server on a free port of this machine."""
+    state = FaultyServer(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
     try:
-        yield server
+        yield state
     finally:
-        server.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()

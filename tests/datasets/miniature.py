@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.io
 import yaml
 from PIL import Image
 
@@ -50,22 +51,33 @@ class Ran:
     rows: tuple[dict[str, str], ...]
     """of the report's table"""
     page: str
+    transfer: Mapping[str, Prepared]
+    """by name: what the models were also evaluated on"""
 
     def labels(self, domain: str, split: str) -> dict[str, int]:
         """Key -> label of the images of a split, in the shards' order."""
-        shards = self.prepared.select(domain, split)
-        samples = [sample for shard in shards for sample in index_shard(self.prepared.path(shard))]
-        return {sample.key: sample.label for sample in samples}
+        return labels(self.prepared, domain, split)
 
     def images(self, domain: str, split: str) -> dict[str, Image.Image]:
         """Key -> decoded image of a split."""
-        images: dict[str, Image.Image] = {}
-        for shard in self.prepared.select(domain, split):
-            path = self.prepared.path(shard)
-            data = path.read_bytes()
-            for sample in index_shard(path):
-                images[sample.key] = Image.open(io.BytesIO(data[sample.offset : sample.offset + sample.size]))
-        return images
+        return images(self.prepared, domain, split)
+
+
+def labels(prepared: Prepared, domain: str, split: str) -> dict[str, int]:
+    """Key -> label of the images of a split, in the shards' order."""
+    shards = prepared.select(domain, split)
+    return {sample.key: sample.label for shard in shards for sample in index_shard(prepared.path(shard))}
+
+
+def images(prepared: Prepared, domain: str, split: str) -> dict[str, Image.Image]:
+    """Key -> decoded image of a split."""
+    found: dict[str, Image.Image] = {}
+    for shard in prepared.select(domain, split):
+        path = prepared.path(shard)
+        data = path.read_bytes()
+        for sample in index_shard(path):
+            found[sample.key] = Image.open(io.BytesIO(data[sample.offset : sample.offset + sample.size]))
+    return found
 
 
 def shrunk(dataset: Dataset, counts: Counts) -> Dataset:
@@ -82,23 +94,12 @@ def shrunk(dataset: Dataset, counts: Counts) -> Dataset:
     return small
 
 
-def run_miniature(
-    ref: str,
-    source: Path,
-    counts: Counts,
-    folder: Path,
-    tiny_config: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    sources: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    benchmark: Mapping[str, Any] | None = None,
-) -> Ran:
-    """Take a dataset's miniature from the archives in `source` to the page; everything is written below `folder`.
+def prepare_miniature(
+    ref: str, source: Path | None, counts: Counts, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Prepared, str]:
+    """Prepare a dataset's miniature below `folder`/data and verify it; (the dataset, its attestation).
 
-    `counts`: the domains to prepare and the images the miniature has of them, domain -> split -> images. One trial of `ft`
-    for the `sources`, evaluated on `targets` (default: the prepared domains that have a test split). `benchmark` adds to
-    the manifest's entry, replaces keys of it, or removes those that it has None for.
+    From here on `datasets.load` gives the dataset with the counts of the miniature.
     """
     dataset = shrunk(datasets.load(ref), counts)
     real_load = datasets.load
@@ -109,7 +110,34 @@ def run_miniature(
     attestation = verify(prepared, workers=1)
     found = {domain: {s: sum(n) for s, n in splits.items() if sum(n)} for domain, splits in prepared.counts.items()}
     assert found == {domain: {s: n for s, n in splits.items() if n} for domain, splits in counts.items()}
+    return prepared, attestation
 
+
+def run_miniature(
+    ref: str,
+    source: Path | None,
+    counts: Counts,
+    folder: Path,
+    tiny_config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sources: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    transfer: Mapping[str, tuple[Path, Counts]] | None = None,
+    benchmark: Mapping[str, Any] | None = None,
+) -> Ran:
+    """Take a dataset's miniature from the archives in `source` to the page; everything is written below `folder`.
+
+    `counts`: the domains to prepare and the images the miniature has of them, domain -> split -> images. One trial of `ft`
+    for the `sources`, evaluated on `targets` (default: the prepared domains that have a test split) and on the datasets of
+    `transfer`, name -> (source, counts). `benchmark` adds to the manifest's entry, replaces keys of it, or removes those
+    that it has None for.
+    """
+    prepared, attestation = prepare_miniature(ref, source, counts, folder, monkeypatch)
+    others = {
+        name: prepare_miniature(name, there, of_it, folder, monkeypatch)[0]
+        for name, (there, of_it) in (transfer or {}).items()
+    }
     entry: dict[str, Any] = {
         "dataset": ref,
         "models": ["tiny"],
@@ -119,6 +147,7 @@ def run_miniature(
         "seeds": [0],
         "recipe": RECIPE,
         "methods": {"ft": {}},
+        **({"transfer": list(others)} if others else {}),
         **(benchmark or {}),
     }
     manifest = {
@@ -140,7 +169,7 @@ def run_miniature(
     with table.open() as file:
         rows = tuple(csv.DictReader(file))
     assert {row["domain"] for row in rows if row["split"] == "test"} >= set(entry["targets"])
-    return Ran(prepared, attestation, results, records, rows, page.read_text())
+    return Ran(prepared, attestation, results, records, rows, page.read_text(), others)
 
 
 def picture(number: int, size: tuple[int, int] = (24, 20), form: str = "JPEG", mode: str = "RGB") -> bytes:
@@ -182,6 +211,13 @@ def tar_bytes(content: Mapping[str, bytes | str], prefix: str = "", compressed: 
             member = tarfile.TarInfo(prefix + name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def mat(**variables: object) -> bytes:
+    """A MATLAB file of version 5 with these variables."""
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, variables)
     return buffer.getvalue()
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
 
 import datasets
 from datasets.cub import CLASS_FOLDERS, CLASSNAMES, FILES_MAT, SPLITS_MAT
 from datasets.sources import open_source
-from tests.datasets.miniature import picture, run_miniature, write_files, write_tar, write_zip
+from tests.datasets.miniature import mat, picture, run_miniature, write_files, write_tar, write_zip
 
 SEEN, UNSEEN = (2, 200), (43,)
 """numbers of classes: Laysan Albatross, Common Yellowthroat; Yellow bellied Flycatcher"""
@@ -28,12 +26,6 @@ def paths() -> list[str]:
         for number in sorted((*SEEN, *UNSEEN))
         for index in range(5)
     ]
-
-
-def mat(**variables: object) -> bytes:
-    buffer = io.BytesIO()
-    scipy.io.savemat(buffer, variables)
-    return buffer.getvalue()
 
 
 def column(numbers: list[int]) -> np.ndarray:

@@ -19,9 +19,10 @@ import pytest
 
 from datasets import DatasetError
 from datasets.base import PublishedFile
-from datasets.sources import Patience, download
 from datasets.sources import transfer as transfer_module
-from tests.datasets.download_server import Fault, Server, serving
+from datasets.sources.download import download
+from datasets.sources.transfer import Patience
+from tests.datasets.faulty_server import Fault, FaultyServer, serving
 
 DATA = random.Random(0).randbytes(300_000)
 SHA256 = "sha256:" + hashlib.sha256(DATA).hexdigest()
@@ -31,25 +32,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def server(monkeypatch) -> Iterator[Server]:
+def server(monkeypatch) -> Iterator[FaultyServer]:
     monkeypatch.setenv("NO_PROXY", "*")
     with serving() as state:
         state.files["a.zip"] = DATA
         yield state
 
 
-def published(server: Server, **changes: object) -> PublishedFile:
+def published(server: FaultyServer, **changes: object) -> PublishedFile:
     facts = {"name": "a.zip", "urls": (f"{server.url}/a.zip",), "bytes": len(DATA), "checksum": SHA256}
     return PublishedFile(**(facts | changes))  # type: ignore[arg-type]
 
 
-def fetched(server: Server, to: Path, **changes: object) -> bytes:
+def fetched(server: FaultyServer, to: Path, **changes: object) -> bytes:
     (path,) = download([published(server, **changes)], None, to, patience=QUICK)
     assert not [p.name for p in to.rglob("*") if ".part" in p.name or ".bad" in p.name]
     return path.read_bytes()
 
 
-def refusal(server: Server, to: Path, **changes: object) -> str:
+def refusal(server: FaultyServer, to: Path, **changes: object) -> str:
     with pytest.raises(DatasetError) as raised:
         fetched(server, to, **changes)
     assert not (to / "a.zip").exists(), "nothing wrong is taken"
@@ -70,13 +71,13 @@ def test_files_of_the_domains_from_a_mirror_or_their_own_addresses(tmp_path, ser
     found = download(files, f"{server.url}/x/", tmp_path, ["real"], lambda *step: seen.append(step))
     assert found == [tmp_path / "a.zip", tmp_path / "sub/b c.txt"]
     assert found[0].read_bytes() == DATA and found[1].read_bytes() == b"list"
-    assert [path for path, _ in server.requests] == ["x/a.zip", "x/sub/b c.txt"]
+    assert [path for path, _ in server.asked] == ["x/a.zip", "x/sub/b c.txt"]
     assert seen[-1] == ("sub/b c.txt", 4, 4) and ("a.zip", len(DATA), len(DATA)) in seen
     assert [done for name, done, _ in seen if name == "a.zip"] == sorted(
         {done for name, done, _ in seen if name == "a.zip"}
     )
-    requests = len(server.requests)
-    assert download(files, f"{server.url}/x/", tmp_path, ["real"]) == found and len(server.requests) == requests
+    requests = len(server.asked)
+    assert download(files, f"{server.url}/x/", tmp_path, ["real"]) == found and len(server.asked) == requests
     server.files["a.zip"] = DATA
     assert download([files[0]], None, tmp_path / "own")[0].read_bytes() == DATA
 
@@ -94,43 +95,46 @@ def test_files_of_the_domains_from_a_mirror_or_their_own_addresses(tmp_path, ser
 )
 @pytest.mark.parametrize("checksum", [SHA256, None])
 def test_what_passes_is_borne_with(tmp_path, server, faults, checksum):
-    server.faults = list(faults)
+    server.faults["*"] = list(faults)
     assert fetched(server, tmp_path, checksum=checksum) == DATA
     lost = sum(fault.reset_after or 0 for fault in faults)  # a reset may drop what is on its way
     assert len(DATA) <= server.sent <= len(DATA) + lost
 
 
 def test_without_end_it_is_given_up_after_some_attempts(tmp_path, server):
-    server.faults = [Fault(status=500)] * 20
+    server.faults["*"] = [Fault(status=500)] * 20
     assert "a.zip could not be downloaded: http" in refusal(server, tmp_path)
-    assert len(server.requests) == QUICK.attempts
-    server.faults = [Fault(end_after=0)] * 20
+    assert len(server.asked) == QUICK.attempts
+    server.faults["*"] = [Fault(end_after=0)] * 20
     assert f"IncompleteRead(0 bytes read, {len(DATA)} more expected) (attempt 3 of 3)" in refusal(
         server, tmp_path / "b"
     )
 
 
 def test_silence_is_noticed_and_slowness_is_not_a_fault(tmp_path, server):
-    server.faults = [Fault(pause_after=100_000, pause=2.0)]
+    server.faults["*"] = [Fault(pause_after=100_000, pause=2.0)]
     patience = Patience(attempts=2, first_wait=0.01, timeout=0.8)
     (path,) = download([published(server)], None, tmp_path, patience=patience)
     assert path.read_bytes() == DATA
-    assert len(server.requests) == 2 and server.requests[1][1].startswith("bytes=")
+    assert len(server.asked) == 2 and server.asked[1][1].startswith("bytes=")
     server.files["a.zip"], server.seconds_per_kib = DATA[:4096], 0.3
-    requests = len(server.requests)
+    requests = len(server.asked)
     (slow,) = download([published(server, bytes=4096, checksum=None)], None, tmp_path / "slow", patience=patience)
-    assert slow.read_bytes() == DATA[:4096] and len(server.requests) == requests + 1
+    assert slow.read_bytes() == DATA[:4096] and len(server.asked) == requests + 1
 
 
 def test_a_server_that_asks_to_wait_is_obeyed(tmp_path, server, monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr(transfer_module.time, "sleep", waits.append)
     date = formatdate(time.time() + 100, usegmt=True)
-    server.faults = [Fault(status=429, headers={"Retry-After": "7"}), Fault(status=503, headers={"Retry-After": date})]
+    server.faults["*"] = [
+        Fault(status=429, headers={"Retry-After": "7"}),
+        Fault(status=503, headers={"Retry-After": date}),
+    ]
     assert fetched(server, tmp_path) == DATA
     waits = [wait for wait in waits if wait > 0]
     assert waits[0] == 7 and 95 < waits[1] <= 100
-    server.faults = [Fault(status=503, headers={"Retry-After": "86400"})]
+    server.faults["*"] = [Fault(status=503, headers={"Retry-After": "86400"})]
     assert "asks to come back in 86400 s" in refusal(server, tmp_path / "b")
 
 
@@ -141,12 +145,12 @@ def test_waits_grow_and_differ():
         assert longest / 2 <= min(waits) and max(waits) <= longest and len(set(waits)) > 10
 
 
-def interrupted(server: Server, to: Path, at: int, **changes: object) -> None:
+def interrupted(server: FaultyServer, to: Path, at: int, **changes: object) -> None:
     """Leave a download that got `at` bytes from this server and then failed for good."""
-    server.faults = [Fault(end_after=at), *[Fault(status=500)] * QUICK.attempts]
+    server.faults["*"] = [Fault(end_after=at), *[Fault(status=500)] * QUICK.attempts]
     refusal(server, to, **changes)
     server.faults.clear()
-    server.requests.clear()
+    server.asked.clear()
     server.sent = 0
     assert (to / "a.zip.part").stat().st_size == at
 
@@ -154,13 +158,13 @@ def interrupted(server: Server, to: Path, at: int, **changes: object) -> None:
 def test_a_later_call_goes_on_where_the_first_stopped(tmp_path, server):
     interrupted(server, tmp_path, 200_000)
     assert fetched(server, tmp_path) == DATA
-    assert server.requests == [("a.zip", "bytes=200000-")] and server.sent == 100_000
+    assert server.asked == [("a.zip", "bytes=200000-")] and server.sent == 100_000
 
 
 def test_a_file_that_was_whole_but_not_named_yet_is_not_sent_again(tmp_path, server):
     interrupted(server, tmp_path, 200_000)
     (tmp_path / "a.zip.part").write_bytes(DATA)
-    assert fetched(server, tmp_path) == DATA and server.requests == []
+    assert fetched(server, tmp_path) == DATA and server.asked == []
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -171,7 +175,7 @@ def test_changed_content_is_never_mixed(tmp_path, server, ranges, etags):
     new = DATA[::-1][:250_000]
     server.files["a.zip"] = new
     assert fetched(server, tmp_path, bytes=None, checksum=None) == new
-    assert len(server.requests) == 1 and server.sent == len(new), "one request finds out and gets the new content"
+    assert len(server.asked) == 1 and server.sent == len(new), "one request finds out and gets the new content"
 
 
 @pytest.mark.parametrize("size", [250_000, len(DATA)])
@@ -180,7 +184,7 @@ def test_a_server_that_continues_with_other_content_is_found_out(tmp_path, serve
     interrupted(server, tmp_path, 100_000, bytes=None, checksum=None)
     server.files["a.zip"] = DATA[::-1][:size]
     assert fetched(server, tmp_path, bytes=None, checksum=None) == DATA[::-1][:size]
-    assert [asked for _, asked in server.requests] == ["bytes=100000-", ""]
+    assert [asked for _, asked in server.asked] == ["bytes=100000-", ""]
 
 
 def test_a_server_without_ranges_starts_over(tmp_path, server):
@@ -253,12 +257,12 @@ def test_mirrors_are_tried_in_turn(tmp_path, server):
     gone, wrong, page = (f"{server.url}/{place}/a.zip" for place in ("gone", "wrong", "page"))
     dead = "http://127.0.0.1:9/a.zip"
     assert fetched(server, tmp_path / "a", urls=(gone, f"{server.url}/a.zip")) == DATA
-    assert server.requests == [("gone/a.zip", ""), ("a.zip", "")], "404 is not asked again"
+    assert server.asked == [("gone/a.zip", ""), ("a.zip", "")], "404 is not asked again"
     (path,) = download(
         [published(server, urls=(dead, wrong, f"{server.url}/a.zip"))], None, tmp_path / "b", patience=QUICK
     )
     assert path.read_bytes() == DATA
-    server.faults = [Fault(), Fault(headers={"Content-Type": "text/html; charset=utf-8"})]
+    server.faults["*"] = [Fault(), Fault(headers={"Content-Type": "text/html; charset=utf-8"})]
     message = refusal(server, tmp_path / "c", urls=(gone, page))
     assert f"{gone}: HTTP 404" in message and f"{page}: answers with a web page instead of the file" in message
 
@@ -277,7 +281,7 @@ def test_what_needs_a_browser_is_named_before_anything_is_fetched(tmp_path, serv
         f"PACS.zip: get it with a browser from https://drive.google.com/uc?id=1 and put it at {tmp_path}/PACS.zip",
         f"sub/b.mat: get it with a browser from https://example.org and put it at {tmp_path}/sub/b.mat",
     ]
-    assert server.requests == []
+    assert server.asked == []
     (tmp_path / "sub").mkdir()
     for name in ("PACS.zip", "sub/b.mat"):
         (tmp_path / name).write_bytes(b"by hand")
@@ -291,14 +295,14 @@ def test_what_is_there_is_checked_and_unpacked_archives_are_left_out(tmp_path, s
     assert (tmp_path / "a.zip").read_bytes() == bytes(len(DATA)), "the user's file is left alone"
     (tmp_path / "a.zip").unlink()
     (tmp_path / "real").mkdir()
-    assert download([published(server, unpacked=("real",))], None, tmp_path) == [] and server.requests == []
+    assert download([published(server, unpacked=("real",))], None, tmp_path) == [] and server.asked == []
 
 
 @pytest.mark.parametrize("name", ["../a.zip", "/a.zip", "a/../../b", "a\\b", "C:a.zip", "a\0b", ""])
 def test_names_that_lead_outside_are_refused(tmp_path, server, name):
     with pytest.raises(DatasetError, match="published file"):
         download([published(server, name=name)], server.url, tmp_path / "in")
-    assert not (tmp_path / "in").exists() and server.requests == []
+    assert not (tmp_path / "in").exists() and server.asked == []
 
 
 def test_a_disk_that_is_too_small_is_noticed_first(tmp_path, server, monkeypatch):
@@ -320,7 +324,8 @@ def test_only_one_process_downloads_into_a_folder(tmp_path, server):
 def test_killed_in_the_middle_only_the_rest_is_sent(tmp_path, server):
     server.seconds_per_kib = 0.005
     code = (
-        "import sys; from pathlib import Path; from datasets.base import PublishedFile; from datasets.sources import download;"
+        "import sys; from pathlib import Path; from datasets.base import PublishedFile;"
+        "from datasets.sources.download import download;"
         f"download([PublishedFile(name='a.zip', checksum={SHA256!r})], sys.argv[1], Path(sys.argv[2]))"
     )
     child = subprocess.Popen([sys.executable, "-c", code, server.url, str(tmp_path)], cwd=ROOT)

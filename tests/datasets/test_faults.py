@@ -152,3 +152,13 @@ def test_a_limit_that_is_no_number_is_refused(server: FaultyServer, monkeypatch:
     monkeypatch.setenv(shard_cache.LIMIT_VARIABLE, "a lot")
     with pytest.raises(DatasetError, match=r"must be a number of GiB, as 200 or 0\.5, it is 'a lot'"):
         samples(open_prepared(f"{server.url}/blobs"), "disc", "train")
+
+
+def test_a_dataset_json_without_end_is_not_read_to_its_end(
+    blobs: Prepared, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_MAX_SMALL", 100)
+    server.files["blobs/dataset.json"] = bytes(50_000_000)
+    with pytest.raises(storage.StorageError, match=r"/blobs/dataset\.json: has more than 100 bytes$"):
+        open_prepared(f"{server.url}/blobs")
+    assert server.sent < 50_000_000 and server.requests["blobs/dataset.json"] == 1

@@ -319,3 +319,26 @@ def test_a_flipped_byte_anywhere_gives_a_clear_error_or_the_right_content(tmp_pa
                 assert str(error).startswith(str(path))
             else:
                 assert kind == "tar" or all(CONTENT.get(name, data) == data for name, data in found.items())
+
+
+NEWLINE = "a/evil\n/etc/passwd: is fine.jpg"
+
+
+@pytest.mark.parametrize("make", [in_tar, in_zip])
+def test_names_that_differ_in_case_alone_or_have_control_characters_are_members_like_others(tmp_path, make):
+    """Nothing is written by name, so they cannot meet on a disk; and no name can add a line to a message."""
+    content = {"a/1.jpg": b"1", "A/1.JPG": b"2", "a/1.JPG": b"3", NEWLINE: b"4"}
+    path = make(tmp_path / ("a.tar" if make is in_tar else "a.zip"), content)
+    source = open_source(path, (), ("a", "A"))
+    assert {name: source.read(name) for name in source.below("")} == content
+    assert source.where(NEWLINE) == f"{path}:{NEWLINE!a}"
+    with pytest.raises(FileNotFoundError) as raised:
+        source.read(f"{NEWLINE}x")
+    assert str(raised.value).isprintable()
+
+
+def test_a_zip_member_with_more_compressed_bytes_than_a_file_may_have(tmp_path, monkeypatch):
+    path = in_zip(tmp_path / "a.zip", {"2.jpg": b"x" * 2000}, method=zipfile.ZIP_STORED)
+    monkeypatch.setattr(limits, "MAX_MEMBER_BYTES", 1500)
+    patched(path, CENTRAL, SIZE, "<I", 10)
+    assert "2.jpg: refused: it has 2,000 compressed bytes, the limit is 1,500" in refusal(path, "2.jpg")

@@ -10,14 +10,13 @@ import numpy as np
 import open_clip
 import pyarrow.parquet as pq
 import pytest
-import scipy.io
 from PIL import Image
 
 import datasets
 from datasets.imagenet import DEVKIT, SYNSET_LABELS, ImageNet
 from datasets.imagenet_facts import A_LABELS, CLASSNAMES, OBJECTNET_FOLDERS, R_LABELS, WNIDS
 from datasets.sources import open_source
-from tests.datasets.miniature import picture, run_miniature, tar_bytes, write_files, write_tar, write_zip
+from tests.datasets.miniature import mat, picture, run_miniature, tar_bytes, write_files, write_tar, write_zip
 
 TENCH, GOLDFISH, CHAIRS = 0, 1, (423, 559, 765)
 IDS = {"n02119789": 1, WNIDS[TENCH]: 449, WNIDS[GOLDFISH]: 450}
@@ -51,10 +50,8 @@ def devkit() -> dict[str, bytes | str]:
     synsets = np.zeros((len(rows), 1), dtype=[("ILSVRC2012_ID", object), ("WNID", object), ("words", object)])
     for row, (number, wnid) in zip(synsets, rows, strict=True):
         row[0] = (np.array([[float(number)]]), wnid, "a name")
-    buffer = io.BytesIO()
-    scipy.io.savemat(buffer, {"synsets": synsets})
     truth = "450\n449\n449\n450\n"
-    return {f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt": truth, f"{DEVKIT}/meta.mat": buffer.getvalue()}
+    return {f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt": truth, f"{DEVKIT}/meta.mat": mat(synsets=synsets)}
 
 
 def inner_tars() -> dict[str, bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from datasets import DatasetError, shard_file
-from datasets.parallel import processes
+from datasets.parallel import Tick, processes
 from datasets.shard_journal import JOURNAL
 from datasets.shards import Done, write_prepared
 from tests.conftest import ROOT
@@ -63,7 +65,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from datasets import shard_file
-from datasets.parallel import processes
+from datasets.parallel import Tick, processes
 from datasets.shards import write_prepared
 from tests.datasets.parallel_fakes import Slow
 
@@ -119,3 +121,18 @@ def test_killed_then_continued_gives_the_same_files_with_less_work(tmp_path, how
     shard_file.MAX_SAMPLES = 5  # the fixture sets it back
     write_prepared(Slow(tmp_path / "other"), tmp_path / "whole", None)
     assert contents(to) == contents(tmp_path / "whole")
+
+
+def touch(job: int, tick: Tick) -> int:
+    """Page faults of taking and giving back 8 MB, five times, after the first."""
+    bytearray(job)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        bytearray(job)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep memory")
+def test_workers_keep_freed_memory_for_the_next_image():
+    found = dict(processes(2)(touch, [8_000_000] * 2, lambda number, images: None))
+    assert max(found.values()) < 5 * 8_000_000 // 4096 // 4

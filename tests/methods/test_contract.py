@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,38 @@ def test_it_has_a_source_a_test_of_its_own_and_a_readable_length(subject: Subjec
     assert "arXiv:" in (ast.get_docstring(ast.parse(text)) or "")
     assert (ROOT / f"tests/methods/test_{subject.name}.py").exists()
     assert len(text.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("subject", ALL, ids=[subject.name for subject in ALL])
+def test_it_says_what_it_costs_and_what_each_setting_is(subject: Subject) -> None:
+    assert "Cost" in (ast.get_docstring(ast.parse(subject.path.read_text())) or "")
+    for name, setting in subject.load().Config.model_fields.items():
+        assert setting.description, f"{name} has no description"
+
+
+def imported(text: str) -> set[str]:
+    """Full names of the modules that a file imports anywhere in it, those of `from a import b` as 'a.b'."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide what is imported"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "methods").glob("*.py")), ids=lambda path: path.stem)
+def test_no_file_there_imports_a_method_a_dataset_or_ray(path: Path) -> None:
+    for name in imported(path.read_text()):
+        package, _, rest = name.partition(".")
+        assert package not in {"datasets", "orchestrator", "ray"}, name
+        assert package != "methods" or rest.partition(".")[0] == "base", name
+
+
+def test_an_import_of_another_method_is_seen_wherever_it_stands() -> None:
+    text = "import ray.tune\ndef f():\n    from methods import flyp\n    from methods.flyp import FLYP\n    import torch as t\n"
+    assert imported(text) == {"ray.tune", "methods.flyp", "methods.flyp.FLYP", "torch"}
 
 
 @pytest.mark.parametrize("subject", ALL, ids=[subject.name for subject in ALL])

@@ -90,7 +90,7 @@ def test_a_rule_that_chose_nothing_is_wrong_input_that_says_what_there_is(tmp_pa
     assert result.stderr.startswith(
         "no trial here has weights that were chosen by 'last'; there are: reference_test, reference_val (the rule is"
     )
-    assert not (tmp_path / "leaderboard.html").exists()
+    assert not list(tmp_path.glob("leaderboard*"))
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,16 @@ def test_where_each_domain_is_held_out_one_row_joins_the_choices() -> None:
     assert row.accuracy["sketch"].mean == pytest.approx(0.455)
 
 
-def test_the_page_says_the_rule(tmp_path: Path) -> None:
+def test_the_page_says_the_rule_and_leaves_the_whole_board_where_it_is(tmp_path: Path) -> None:
     root = grid().write(tmp_path)
+    assert CliRunner().invoke(app, ["report", str(root)]).exit_code == 0
+    whole = {path: path.read_bytes() for path in root.glob("leaderboard*")}
+    assert CliRunner().invoke(app, ["report", str(root), "--selection", "reference_val"]).exit_code == 0
     result = CliRunner().invoke(app, ["report", str(root), "--selection", "oracle"])
     assert result.exit_code == 0, result.output
-    for name in ("leaderboard.html", "leaderboard.md"):
+    assert result.stdout.split()[0] == str(root / "leaderboard.oracle.html")
+    assert len(whole) == 4 and all(path.read_bytes() == content for path, content in whole.items())
+    assert len(list(root.glob("leaderboard.reference_val*"))) == 4
+    for name in ("leaderboard.oracle.html", "leaderboard.oracle.md"):
         assert f"{ORACLE}: strength=1.0" in (root / name).read_text()
         assert "no method can have it" in (root / name).read_text()

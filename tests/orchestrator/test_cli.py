@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 import orchestrator.run
 from orchestrator.__main__ import wrong_datasets
 from orchestrator.cli import app
+from orchestrator.driver import SweepError
 from orchestrator.manifest import load_manifest
 from orchestrator.plan import make_plans
 from orchestrator.records import ErrorInfo, Results, load_plans, write_record
-from orchestrator.sweep import SweepError, SweepOptions, SweepSummary
+from orchestrator.sweep import SweepOptions, SweepSummary
 from tests.orchestrator.manifest_fixtures import BASE, SOUP, changed, folder, write
 from tests.orchestrator.test_plan import record_of
 

@@ -12,9 +12,10 @@ from datasets.shards import write_prepared
 from orchestrator.estimate import Estimate, estimate
 from orchestrator.manifest import ManifestError, load_manifest
 from orchestrator.manifest_schema import json_schema
-from orchestrator.plan import make_plans, unprepared
+from orchestrator.plan import make_plans
 from orchestrator.plan_view import print_plan
 from orchestrator.spec import BenchmarkPlan, DataRef
+from orchestrator.unprepared import unprepared
 from orchestrator.yaml_lines import load_yaml
 from tests.orchestrator.manifest_fixtures import BASE, PartsDataset, changed, folder, write
 

@@ -17,10 +17,11 @@ import orchestrator.run
 from datasets.shards import Prepared, open_prepared
 from orchestrator import gate
 from orchestrator.cli import app
+from orchestrator.driver import Driver
 from orchestrator.records import Results, TrialRecord, load_records, read_record
 from orchestrator.searcher import Graph
 from orchestrator.spec import PlannedTrial, PublishedValue
-from orchestrator.sweep import SweepSummary, _Sweep
+from orchestrator.sweep import SweepSummary
 from orchestrator.trial import run_trial
 from tests.orchestrator.small_benchmark import write_manifest
 from tests.orchestrator.trials import planned
@@ -40,7 +41,7 @@ class LocalSweep:
     ) -> SweepSummary:
         trials = {t.id: t for plan in plans for t in plan.trials if not results.record(t.id).exists()}
         ended = {t.id: None for plan in plans for t in plan.trials if t.id not in trials}
-        driver: Any = _Sweep(ended, results, None, Progress(), results.root, Quiet(), options.strict)  # type: ignore[arg-type]
+        driver: Any = Driver(ended, results, None, Progress(), results.root, Quiet(), options.strict)  # type: ignore[arg-type]
         driver._pool = Quiet()
         driver._trials = trials
         driver._graph = Graph([*trials.values()], ended, gate.waits([*trials.values()], options.strict))
@@ -186,7 +187,7 @@ def test_with_strict_a_difference_is_an_error_and_nothing_is_trained(
 
 def driver(trials: list[PlannedTrial], results: Results, strict: bool) -> tuple[Any, Progress]:
     progress = Progress()
-    made: Any = _Sweep({}, results, Quiet(), progress, results.root, Quiet(), strict)  # type: ignore[arg-type]
+    made: Any = Driver({}, results, Quiet(), progress, results.root, Quiet(), strict)  # type: ignore[arg-type]
     made._trials, made._graph = {t.id: t for t in trials}, Graph(trials, {}, gate.waits(trials, strict))
     return made, progress
 

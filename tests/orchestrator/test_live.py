@@ -19,17 +19,14 @@ from typer.testing import CliRunner
 
 import orchestrator.run
 from orchestrator.cli import app
+from orchestrator.driver import Driver
 from orchestrator.live import Rebuilder, signature, watch
 from orchestrator.records import Results, write_atomic, write_record
 from orchestrator.report import build_report
 from orchestrator.serve import ServeError, Server, reloading
-from orchestrator.sweep import _Sweep
 from tests.conftest import ROOT
 from tests.orchestrator.processes import hear_ctrl_c
 from tests.orchestrator.record_factory import Folder
-from tests.orchestrator.test_page import browser
-
-__all__ = ["browser"]
 
 PAGE = (
     '<html><head><meta http-equiv="Content-Security-Policy" content="default-src &#39;none&#39;; '
@@ -245,7 +242,7 @@ def test_a_sweep_tells_its_observers(tmp_path: Path) -> None:
     [first, second] = folder.plan
     spy, display = Spy(), Quiet()
     display.board = Quiet()
-    sweep: Any = _Sweep({}, Results(root), Quiet(), display, root, Quiet(), False, [spy])  # type: ignore[arg-type]
+    sweep: Any = Driver({}, Results(root), Quiet(), display, root, Quiet(), False, [spy])  # type: ignore[arg-type]
     sweep._trials, sweep._graph = {t.id: t for t in folder.plan}, Quiet()
     sweep._graph.take_doomed = lambda: []
     sweep.on_event(first.id, {"kind": "started"})
@@ -320,6 +317,17 @@ def test_before_there_is_a_page_one_waits_for_it(server: Server) -> None:
     assert ask(server, "/leaderboard.csv")[0] == 404
 
 
+def test_the_page_of_a_rule_is_served_and_asks_for_its_own_version(server: Server) -> None:
+    assert "no leaderboard in this folder yet" in ask(server, "/leaderboard.oracle.html")[1]
+    (server.root / "leaderboard.oracle.html").write_text(PAGE.replace("numbers", "oracles"))
+    status, text, _ = ask(server, "/leaderboard.oracle.html")
+    assert status == 200 and "oracles<script>" in text
+    own = ask(server, "/version?page=leaderboard.oracle.html")[1]
+    assert own in text and '"/version?page=leaderboard.oracle.html"' in text
+    assert ask(server, "/version")[1] == "none" != own
+    assert ask(server, "/version?page=../secret.csv")[0] == 404
+
+
 @pytest.mark.parametrize(
     "path",
     ["/trials", "/trials/", "/plans/x.json", "/../secret.csv", "/leaderboard.csv/../../secret.csv", "//etc/passwd",
@@ -374,6 +382,7 @@ def test_the_page_in_a_browser_reloads_when_it_is_made_again_and_asks_nobody_els
     write_atomic(page, page.read_text().replace("<title>", "<title>Again ", 1))
     tab.wait_for_function("() => document.title.startsWith('Again ')", timeout=30_000)
     assert tab.evaluate("location.hash") == "#here"
+    asked_version = f"{server.url}version?page=leaderboard.html"
     own = {url for url in asked if not url.startswith(("data:", "blob:"))}
-    assert own <= {server.url, server.url + "#here", server.url + "version"} and server.url + "version" in own
+    assert own <= {server.url, server.url + "#here", asked_version} and asked_version in own
     assert said == []

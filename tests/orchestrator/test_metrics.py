@@ -72,11 +72,17 @@ def test_relative_accuracy() -> None:
     assert np.isnan(relative_accuracy(0.3, 0.0))
 
 
-def test_the_correlation_is_that_of_scipy_and_none_where_there_is_none() -> None:
+def test_the_correlation_is_that_of_numpy_with_fishers_interval_and_none_where_there_is_none() -> None:
     x, y = [0.01, 0.02, 0.05, 0.03], [0.9, 0.8, 0.5, 0.75]
-    assert pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic)
-    assert np.isnan(pearson(x[:2], y[:2]))
-    assert np.isnan(pearson(x, [0.5] * 4))
+    found = pearson(x, y)
+    assert found.r == pytest.approx(np.corrcoef(x, y)[0, 1])
+    half = stats.norm.ppf(0.975) / np.sqrt(len(x) - 3)
+    fisher = np.tanh([np.arctanh(found.r) - half, np.arctanh(found.r) + half])
+    assert [found.low, found.high] == pytest.approx(fisher.tolist())
+    three = pearson(x[:3], y[:3])
+    assert not np.isnan(three.r) and np.isnan(three.low) and np.isnan(three.high)
+    assert np.isnan(pearson(x[:2], y[:2]).r)
+    assert np.isnan(pearson(x, [0.5] * 4).r)
     with pytest.raises(ValueError, match="4 and 3"):
         pearson(x, y[:3])
 

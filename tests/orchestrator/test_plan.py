@@ -11,7 +11,7 @@ import pytest
 from datasets.shards import write_prepared
 from orchestrator.estimate import Estimate, estimate
 from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.plan import image_counts, make_plans, statuses, unprepared
+from orchestrator.plan import image_counts, make_plans, statuses
 from orchestrator.records import ErrorInfo, Evaluation, Results, TrialRecord, write_record
 from orchestrator.spec import (
     ADDED,
@@ -24,6 +24,7 @@ from orchestrator.spec import (
     canonical_json,
     trial_id,
 )
+from orchestrator.unprepared import unprepared
 from tests.orchestrator.manifest_fixtures import BASE, PublishedDataset, TinyDataset, changed, folder, write
 from training.config import Recipe
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.driver import SweepError
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.sweep import SweepError, SweepOptions, SweepSummary, run_sweep
+from orchestrator.sweep import SweepOptions, SweepSummary, run_sweep
 from tests.orchestrator.processes import wait_for
 from tests.orchestrator.ray_fakes import ENTRY, make_plan, make_trial, runs
 

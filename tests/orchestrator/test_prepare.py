@@ -11,15 +11,19 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import datasets
-import datasets.sources
+import datasets.sources.download
 import datasets.storage
 import orchestrator.prepare_display as module
 from datasets import DatasetError
-from datasets.base import Entry, Published, PublishedFile
-from datasets.shards import Done, open_prepared
+from datasets.base import Entry, Published, PublishedFile, RawSample
+from datasets.shard_file import OpenShard
+from datasets.shard_journal import JOURNAL
+from datasets.shard_writer import only_one
+from datasets.shards import Done, open_prepared, write_prepared
 from orchestrator.cli import app
 from orchestrator.prepare import Options, prepare
 from orchestrator.prepare_display import Display, Transfers
+from orchestrator.upload import bound
 from tests.datasets.fakes import COUNTS, Fake, picture
 
 TOTAL = sum(sum(splits.values()) for splits in COUNTS.values())
@@ -171,7 +175,7 @@ def test_files_are_downloaded_beside_the_target_and_only_once(tmp_path, fake, mo
         to.mkdir(parents=True)
         return []
 
-    monkeypatch.setattr(datasets.sources, "download", download)
+    monkeypatch.setattr(datasets.sources.download, "download", download)
     fake.__class__ = Archived
     prepare("fake", source, tmp_path / "fake", None, QUIET)
     prepare("fake", source, tmp_path / "fake", None, QUIET)
@@ -190,7 +194,7 @@ def test_an_archive_behind_a_url_needs_no_list_of_files(tmp_path, fake, monkeypa
         (to / "sub").mkdir()
         return [to / "sub"]
 
-    monkeypatch.setattr(datasets.sources, "download", download)
+    monkeypatch.setattr(datasets.sources.download, "download", download)
     prepare("fake", "https://example.org/data/all.tar.gz", tmp_path / "fake", None, QUIET)
     assert asked == [("all.tar.gz", "https://example.org/data")]
     with pytest.raises(DatasetError, match="dataset fake has no list of files to download"):
@@ -280,3 +284,70 @@ def test_the_command_names_every_problem_on_a_line_of_its_own(tmp_path, fake, mo
         code == 0 and "fake 1: 1 domain, 3 classes, 7 train and 4 test images in 2 shards, reduced to 16 pixels" in out
     )
     assert open_prepared(tmp_path / "data/fake").domains == ("ink",)
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["prepare", "fake", "--workers", "1", *arguments])
+    return result.exit_code, result.stderr
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_continues(tmp_path, fake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made, read = [], type(fake).read
+
+    def stopping(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
+        if len(made) == 12:
+            raise KeyboardInterrupt
+        made.append(entry.path)
+        return read(self, entry, source)
+
+    monkeypatch.setattr(Fake, "read", stopping)
+    assert command() == (130, "interrupted: run the same command again to continue\n")
+    monkeypatch.setattr(Fake, "read", read)
+    fake.made.clear()
+    assert command() == (0, "")
+    assert len(fake.made) == TOTAL - 11, "both shards of ink are kept, the third was torn"
+    assert open_prepared("data/fake").identity == write_prepared(Fake(), tmp_path / "whole", None).identity
+
+
+def test_a_full_disk_is_named_and_the_same_command_continues(tmp_path, fake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write = OpenShard.write
+
+    def full(self: OpenShard, sample: RawSample) -> None:
+        if "oil" in str(self.path):
+            raise OSError(28, "No space left on device")
+        write(self, sample)
+
+    monkeypatch.setattr(OpenShard, "write", full)
+    line = f"{tmp_path}/data/fake/oil/train-000000.tar: No space left on device; then run the same command again"
+    assert command() == (2, f"{line}, it continues\n")
+    assert not list((tmp_path / "data").rglob("*.tmp")) and not (tmp_path / "data/fake/dataset.json").exists()
+    monkeypatch.setattr(OpenShard, "write", write)
+    fake.made.clear()
+    assert command() == (0, "")
+    assert {path.partition("/")[0] for path in fake.made} == {"oil"}
+
+
+def test_a_folder_of_something_else_keeps_all_that_is_in_it(tmp_path, fake, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    foreign = tmp_path / "photos"
+    (foreign / "ink").mkdir(parents=True)
+    (foreign / "ink/train-000000.tar").write_bytes(b"mine")
+    code, line = command("--to", "photos")
+    assert code == 2 and line == f"{foreign} holds other files (ink); give an empty or new folder\n"
+    assert (foreign / "ink/train-000000.tar").read_bytes() == b"mine"
+    (foreign / JOURNAL).write_text('{"name": "other"}\n')
+    code, line = command("--to", "photos")
+    assert code == 2 and line.startswith(
+        f"{foreign} holds an unfinished dataset other; finish it, delete the folder, or"
+    )
+    assert (foreign / "ink/train-000000.tar").read_bytes() == b"mine"
+
+
+def test_two_processes_do_not_upload_to_the_same_place(fake, cache, bucket):
+    upload = bound("memory://bucket/fake")
+    with only_one(upload.scratch.parent), pytest.raises(DatasetError) as raised:
+        prepare("fake", None, "memory://bucket/fake", None, QUIET)
+    assert str(raised.value) == "another process is preparing memory://bucket/fake; wait for it to end"
+    prepare("fake", None, "memory://bucket/fake", None, QUIET)

@@ -10,10 +10,11 @@ import pytest
 from datasets.shards import Prepared, open_prepared, write_prepared
 from orchestrator.manifest import ManifestError, load_manifest
 from orchestrator.paths import data_place
-from orchestrator.plan import make_plans, unprepared
+from orchestrator.plan import make_plans
 from orchestrator.progress import Board, fetching
 from orchestrator.records import Results
 from orchestrator.trial import run_trial
+from orchestrator.unprepared import unprepared
 from tests.datasets.conftest import cache, server  # noqa: F401
 from tests.datasets.faulty_server import FaultyServer, serving
 from tests.orchestrator.manifest_fixtures import BASE, TinyDataset, changed, folder, write  # noqa: F401

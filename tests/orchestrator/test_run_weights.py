@@ -57,7 +57,32 @@ def test_they_are_not_asked_for_where_nothing_is_left_to_run(
     assert asked == []
 
 
-def test_a_plan_does_not_ask_for_them(folder: Path, asked: list[tuple[str, str]]) -> None:
+def test_a_plan_says_what_run_will_download_and_asks_for_nothing(
+    folder: Path, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.hub, "cached_weights", lambda name, tag: None)
+    monkeypatch.setattr(training.hub.huggingface_hub, "get_session", lambda: pytest.fail("the network was asked"))
     write(TAGGED)
-    assert call("plan").exit_code == 0
+    result = call("plan")
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("models.")]
+    assert result.exit_code == 0
+    assert line.startswith(
+        "models.vit_b16: weights 'openai' of ViT-B-16-quickgelu are not cached on this machine: `run` "
+    )
+    assert "about 598 MB" in line and "/path/file" in line and "HF_HOME" in line
     assert asked == []
+
+
+def test_a_plan_is_silent_about_weights_that_are_cached_or_needed_no_more(
+    folder: Path, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(TAGGED)
+    monkeypatch.setattr(training.hub, "cached_weights", lambda name, tag: folder / "weights")
+    assert "models.vit_b16: weights" not in call("plan").stdout
+    monkeypatch.setattr(training.hub, "cached_weights", lambda name, tag: None)
+    assert call("prepare", "tiny").exit_code == 0
+    assert "models.vit_b16: weights" in call("plan").stdout
+    (plan,) = make_plans(load_manifest(Path("benchmarks.yaml")), None)
+    for index in range(len(plan.trials)):
+        write_record(Results(folder / "results"), record_of(plan, index))
+    assert "models.vit_b16: weights" not in call("plan").stdout

@@ -168,7 +168,7 @@ def test_the_board_shows_stale_cells_empty_with_the_reason(tmp_path: Path) -> No
     [row] = [row for row in board.tables[0].rows if row.label == "lipsum_ft"]
     assert row.shift.n == 0 and row.shift.mean is None
     assert all(why.startswith("stale: data.identity changed") for why in row.shift.missing.values())
-    assert "3 of them stale" in html_text(board)
+    assert "3 stale: recorded before" in html_text(board)
     assert not any(o.stale for o in aggregate(load_plans(Results(tmp_path)), load_records(Results(tmp_path))).outcomes)
 
 

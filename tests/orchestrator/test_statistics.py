@@ -24,7 +24,11 @@ def simulated(rng: np.random.Generator, num_seeds: int, num_images: int, seed_sd
 
 
 def coverage(num_seeds: int, seed_sd: float, runs: int = 1000) -> np.ndarray:
-    """How often the intervals of an accuracy and of a difference hold the truth."""
+    """How often the intervals of an accuracy and of a difference hold the truth, in 1,000 sweeps of 200 images.
+
+    1,000 leave a standard error of 0.7 points at 95 %. The generator's seed is the number of seeds, that of each bootstrap
+    the sweep's number.
+    """
     rng, hits = np.random.default_rng(num_seeds), np.zeros(2)
     for run in range(runs):
         bootstrap = PairedBootstrap({"d": simulated(rng, num_seeds, 200, seed_sd)}, num_draws=200, seed=run)
@@ -37,6 +41,16 @@ def coverage(num_seeds: int, seed_sd: float, runs: int = 1000) -> np.ndarray:
 def test_intervals_cover_the_truth_as_often_as_they_say(num_seeds: int, seed_sd: float) -> None:
     found = coverage(num_seeds, seed_sd)
     assert np.all(np.abs(found - 0.95) <= 0.02), found
+
+
+def test_the_simulation_finds_out_intervals_that_are_too_narrow() -> None:
+    """The same check on an interval that takes outcomes of all seeds for independent, as is often published."""
+    rng, hits = np.random.default_rng(3), 0
+    for _ in range(1000):
+        outcomes = simulated(rng, 3, 200, 0.05)[0]
+        half = 1.96 * outcomes.std(ddof=1) / np.sqrt(outcomes.size)
+        hits += abs(outcomes.mean() - 0.65) <= half
+    assert hits / 1000 < 0.93 - 0.1
 
 
 def test_where_seeds_make_no_difference_intervals_are_rather_too_wide() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -31,8 +32,11 @@ PATIENCE_S = 180.0
 
 
 def drive(manifest: Path, mark: str) -> subprocess.Popen[str]:
+    """A sweep whose cache of pixels has room for nothing."""
     command = [sys.executable, "-m", "orchestrator", "run", str(manifest), "blobs", "--slots", "2"]
-    environment = os.environ | {MARK: mark}
+    command += ["--cache-gib", "0.000001"]
+    node = str(manifest.with_name("node"))
+    environment = os.environ | {MARK: mark, "COLUMNS": "400", "ROBUST_FT_BENCH_CACHE": node}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -61,6 +65,9 @@ def test_a_killed_sweep_ends_with_the_numbers_of_an_undisturbed_one(
         driver = drive(manifest, mark)
         output, _ = driver.communicate(timeout=PATIENCE_S)
         assert driver.returncode == 0, output
+    told = re.findall(r"pixel cache off for (.*?): it needs", output)
+    assert any("disc/train" in what for what in told), output
+    assert len(told) == len(set(told)), "said once, not once a trial or slot"
     after = load_records(results).records
     assert len(after) == 7
     assert all(after[id] == record for id, record in before.items())  # what was done is not run again

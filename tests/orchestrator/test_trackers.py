@@ -1,10 +1,14 @@
-"""TensorBoard for real, MLflow and W&B as stand-ins; what goes wrong with any of them is one line and nothing else."""
+"""Each tracker gets what it should; what goes wrong with any of them is one line and nothing else.
+
+MLflow and W&B are stand-ins here; `test_trackers_real.py` has the libraries themselves.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,7 +19,10 @@ from tensorboardX.proto.event_pb2 import Event
 from orchestrator.manifest import ManifestError, load_manifest
 from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import PlannedTrial
+from orchestrator.track_process import Call, forward
+from orchestrator.track_sinks import TrackerName
 from orchestrator.trackers import Tracking, final_values
+from tests.conftest import ROOT
 from tests.orchestrator.manifest_fixtures import BASE, folder, write
 from tests.orchestrator.record_factory import Folder
 
@@ -30,6 +37,25 @@ def sample() -> tuple[PlannedTrial, TrialRecord, PlannedTrial]:
     made = Folder()
     done, failed = made.trial("lipsum_ft", settings={"strength": 0.3}), made.trial("ft", seed=1)
     return done, made.done(done, (75, 45, 60, 42, 52)).model_copy(update={"selected_step": 100}), failed
+
+
+class Calls(Tracking):
+    """Keeps the calls that would go to the process."""
+
+    def __init__(self) -> None:
+        super().__init__([], Results(ROOT))
+        self.kept: list[Call] = []
+
+    def _put(self, call: Call) -> None:
+        self.kept.append(call)
+
+
+def send(names: Sequence[TrackerName], root: Path) -> list[str]:
+    """A short sweep, sent by this process; what the user is told."""
+    tracking, lines = Calls(), list[str]()
+    assert play(tracking) == []
+    forward(names, Results(root), tracking.kept, lines.append)
+    return lines
 
 
 def play(tracking: Tracking) -> list[str]:
@@ -56,7 +82,7 @@ def events(folder: Path) -> list[Event]:
 
 
 def test_tensorboard_gets_curves_and_results(tmp_path: Path) -> None:
-    assert play(Tracking(["tensorboard"], Results(tmp_path))) == []
+    assert send(["tensorboard"], tmp_path) == []
     done, _, failed = sample()
     scalars = {
         (value.tag, event.step): value.simple_value
@@ -119,7 +145,7 @@ def test_mlflow_gets_a_run_for_each_trial(tmp_path: Path, monkeypatch: pytest.Mo
     install(monkeypatch, "mlflow")
     install(monkeypatch, "mlflow.entities", Param=lambda *a: a, Metric=lambda *a: a)
     install(monkeypatch, "mlflow.tracking", MlflowClient=FakeMlflow)
-    assert play(Tracking(["mlflow"], Results(tmp_path))) == []
+    assert send(["mlflow"], tmp_path) == []
     done, _, failed = sample()
     fake, run = FakeMlflow.last, f"run of {done.id}"
     assert fake.uri == f"sqlite:///{tmp_path}/mlflow.db"
@@ -150,7 +176,7 @@ def test_wandb_gets_a_run_for_each_trial(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WANDB_MODE", "offline")
     runs: list[FakeRun] = []
     install(monkeypatch, "wandb", init=lambda **given: runs.append(FakeRun(**given)) or runs[-1], Settings=dict)
-    assert play(Tracking(["wandb"], Results(tmp_path))) == []
+    assert send(["wandb"], tmp_path) == []
     done, failed = runs
     assert (done.given["project"], done.given["group"], done.given["name"]) == (
         "robust-ft-bench",
@@ -165,7 +191,7 @@ def test_wandb_gets_a_run_for_each_trial(tmp_path: Path, monkeypatch: pytest.Mon
 def test_wandb_never_asks_for_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     install(monkeypatch, "wandb", login=lambda prompt: prompt)
-    [line] = play(Tracking(["wandb"], Results(tmp_path)))
+    [line] = send(["wandb"], tmp_path)
     assert line.startswith("track: nothing more goes to wandb: RuntimeError: not logged in: `wandb login`")
 
 
@@ -177,7 +203,7 @@ def test_a_package_that_is_missing_is_one_line_and_the_others_go_on(
         if module.startswith(name):
             monkeypatch.setitem(sys.modules, module, None)  # what `import` takes for "not installed"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    [line] = play(Tracking([name, "tensorboard"] if name != "tensorboard" else [name], Results(tmp_path)))
+    [line] = send([name, "tensorboard"] if name != "tensorboard" else [name], tmp_path)
     assert line.startswith(f"track: nothing more goes to {name}: ")
     assert line.endswith(f"install it with: pip install '.[{name}]'")
     assert (tmp_path / "tensorboard").exists() == (name != "tensorboard")
@@ -191,25 +217,56 @@ def test_a_tracker_that_fails_later_is_one_line(tmp_path: Path, monkeypatch: pyt
     install(monkeypatch, "mlflow")
     install(monkeypatch, "mlflow.entities", Param=lambda *a: a, Metric=lambda *a: a)
     install(monkeypatch, "mlflow.tracking", MlflowClient=FakeMlflow)
-    lines = play(Tracking(["mlflow"], Results(tmp_path)))
+    lines = send(["mlflow"], tmp_path)
     assert lines == ["track: nothing more goes to mlflow: ConnectionError: no route to tracker.example"]
 
 
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-S", "-c", code)
+
+
+def test_the_process_sends_and_its_end_is_no_error(tmp_path: Path) -> None:
+    """What a library prints is not shown; what goes wrong is."""
+    done, _, failed = sample()
+    assert play(Tracking(["tensorboard"], Results(tmp_path), close_s=120)) == []
+    assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == {done.id, failed.id}
+    (tmp_path / "file").write_text("")
+    [line] = play(Tracking(["tensorboard"], Results(tmp_path / "file")))
+    assert line.startswith("track: nothing more goes to tensorboard: NotADirectoryError: ")
+
+
+def test_a_sweep_without_trials_starts_no_process(tmp_path: Path) -> None:
+    tracking = Tracking(["tensorboard"], Results(tmp_path), command=("/nowhere/python",))
+    assert list(tracking.close()) == []
+
+
 def test_a_tracker_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    install(monkeypatch, "wandb", init=lambda **_: release.wait(60), Settings=dict)
     monkeypatch.setattr("orchestrator.trackers.MAX_WAITING", 5)
-    tracking = Tracking(["wandb"], Results(tmp_path), close_s=0.2)
+    tracking = Tracking(["wandb"], Results(tmp_path), 0.2, python("import time; time.sleep(600)"))
     done, record, _ = sample()
-    for _ in range(20):
+    began = time.monotonic()
+    for _ in range(300):
         tracking.event(done, STARTED)
         tracking.event(done, METRICS)
     tracking.end(done, record, None)
+    process = tracking._process
+    assert process is not None and process.poll() is None
     slow, dropped = tracking.close()
-    release.set()
+    assert time.monotonic() - began < 10
+    assert process.poll() is not None, "it is ended, so that nothing of it outlives the sweep"
     assert slow == "track: not everything could be sent in 0 s; the records have it all"
-    assert dropped.startswith("track: 1") and dropped.endswith("sending them took too long")
+    assert dropped.startswith("track: ") and dropped.endswith("metrics were dropped, since sending them took too long")
+
+
+def test_a_process_that_dies_is_one_line_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    tracking = Tracking(["wandb"], Results(tmp_path), command=python("import os; os._exit(7)"))
+    assert play(tracking) == ["track: nothing more is sent: the process that sends ended with exit code 7"]
+    done, *_ = sample()
+    tracking.event(done, STARTED)
+    assert tracking._calls.qsize() <= 7, "nothing piles up"
+    missing = Tracking(["wandb"], Results(tmp_path), command=("/nowhere/python",))
+    [line] = play(missing)
+    assert line.startswith("track: nothing is sent: ") and "/nowhere/python" in line
 
 
 def test_off_by_default_and_named_by_one_key(folder: Path) -> None:

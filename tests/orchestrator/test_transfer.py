@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from datasets import pixel_cache
+from datasets.decoding import Decoded
 from datasets.shards import Prepared, write_prepared
-from datasets.stream import EvalStream, samples
+from datasets.stream import EvalStream, Sample, read_image, samples
 from datasets.transforms import EvalTransform
 from methods.flyp import FLYP
 from methods.greedy_ensemble import Ensemble
@@ -22,6 +24,8 @@ from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import PlannedTrial, TransferRef, trial_id
 from orchestrator.trial import run_trial
 from orchestrator.warm import TrialError
+from tests.datasets.conftest import cache  # noqa: F401
+from tests.datasets.faulty_server import serving
 from tests.orchestrator.trials import planned
 from training.checkpoint import load_tensors
 from training.evaluate import Normalise
@@ -283,3 +287,41 @@ def test_data_that_is_not_what_the_plan_saw_is_refused_before_training(runs: Run
     with pytest.raises(TrialError, match="has changed since the plan was made"):
         run_trial(trial.model_copy(update={"location": swapped}), Results(tmp_path), Runtime(), attempt=1)
     assert not (Results(tmp_path).trial(trial.id) / "checkpoint").exists()
+
+
+def test_with_a_cache_of_pixels_it_is_measured_the_same_and_decoded_once(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "node"))
+    expected = runs("zero_shot").evaluations
+    decoded = list[str]()
+
+    def count(sample: Sample) -> Decoded:
+        decoded.append(sample.key)
+        return read_image(sample)
+
+    monkeypatch.setattr(pixel_cache, "read_image", count)
+    for name in ("cold", "warm"):
+        record = run_trial(runs.trial("zero_shot"), Results(tmp_path / name), Runtime(cache_gib=1.0), attempt=1)
+        assert record.evaluations == expected
+        assert len(decoded) == sum(e.num_images for e in expected), f"{name}: each image once, by the first trial"
+
+
+def test_over_http_it_is_measured_the_same_and_fetching_is_told(
+    runs: Runs,
+    others: dict[str, Prepared],
+    cache: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    trial, heard = runs.trial("zero_shot"), list[dict[str, float]]()
+    with serving(Path(others["plain"].root).parent) as server:
+        server.faults["plain/box/test-000000.tar"] = ["500", "cut"]
+        places = {name: f"{server.url}/{name}" for name in others}
+        moved = trial.model_copy(update={"location": trial.location.model_copy(update={"transfer": places})})
+        record = run_trial(moved, Results(tmp_path), Runtime(report=heard.append), attempt=1)
+    assert (record.evaluations, record.data) == (runs("zero_shot").evaluations, runs("zero_shot").data)
+    told = [line for line in heard if "shards_here" in line or "transfer_evaluated" in line]
+    one_domain = {"shards_here": 1.0, "shards_needed": 1.0}
+    assert told == [event for number in (1, 2, 3) for event in (one_domain, {"transfer_evaluated": float(number)})]
+    assert server.requests["plain/box/test-000000.tar"] >= 3, "two faults are survived"
+    assert not any("train" in name for name in server.requests)

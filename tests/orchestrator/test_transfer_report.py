@@ -15,13 +15,15 @@ from datasets.shards import open_prepared, write_prepared
 from orchestrator.aggregate import Table, aggregate
 from orchestrator.estimate import estimate
 from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.plan import image_counts, make_plans, unprepared
+from orchestrator.plan import image_counts, make_plans
 from orchestrator.progress import accuracies
 from orchestrator.records import Loaded, TrialRecord
 from orchestrator.report.export import csv_text, markdown
 from orchestrator.report.page import html_text
-from orchestrator.report.tables import columns, incomplete
+from orchestrator.report.remarks import incomplete
+from orchestrator.report.tables import columns
 from orchestrator.spec import UNPREPARED, PlannedTrial, TransferRef, trial_id
+from orchestrator.unprepared import unprepared
 from tests.orchestrator.manifest_fixtures import BASE, TinyDataset, changed, folder, problems, write
 from tests.orchestrator.record_factory import Folder
 
@@ -208,8 +210,8 @@ def test_what_records_attest_and_warn_of_is_on_the_page_and_in_markdown() -> Non
     folder.records[zero] = folder.records[zero].model_copy(update=update)
     board = aggregate(folder.plans(), Loaded(dict(folder.records)))
     page = html_text(board)
-    assert f"content {'5f' * 6}; demo 1: 2 domains, sha256:{'5f' * 8}" in page
-    assert f"content {'0d' * 6}; food 1: 1 domain, sha256:{'0d' * 8}" in page
+    assert f"<strong>demo 1</strong><span>2 domains, sha256:{'5f' * 8}</span>" in page
+    assert f"<strong>food 1</strong><span>1 domain, sha256:{'0d' * 8}</span>" in page
     assert f'<p class="note warning">WARNING {zero}: zero-shot accuracy on real is 60.00 %' in page
     assert "1 warning<" in page
     assert markdown(board).count("zero-shot accuracy on real is 60.00 %, published: 70.00 %") == 1

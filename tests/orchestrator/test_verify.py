@@ -11,11 +11,13 @@ import fsspec
 import pytest
 from typer.testing import CliRunner
 
-from datasets import shard_file
+from datasets import shard_file, storage
 from datasets.shards import Prepared, file_sha256, open_prepared, write_prepared
 from orchestrator.cli import app
 from orchestrator.verify import DamagedError, find, verify
+from tests.datasets.conftest import cache  # noqa: F401
 from tests.datasets.fakes import Fake, picture
+from tests.datasets.faulty_server import serving
 
 
 @pytest.fixture
@@ -149,3 +151,42 @@ def test_the_command(prepared, tmp_path, monkeypatch):
     (Path(prepared.root) / "dataset.json").write_text("{")
     code, _, errors = call("fake")
     assert code == 1 and "Invalid JSON" in errors
+
+
+def test_over_http_what_passes_is_borne_with(prepared, cache):  # noqa: F811
+    with serving(Path(prepared.root).parent) as server:
+        place = f"{server.url}/fake"
+        server.faults["fake/dataset.json"] = ["503", "cut"]
+        faults = (["500", "503", "reset"], ["cut", "cut"], ["short"], ["corrupt"])
+        for shard, found in zip(prepared.shards, faults, strict=False):
+            server.faults[f"fake/{shard.name}"] = list(found)
+        assert verify(find(place)) == prepared.attestation
+        assert not any(server.faults.values()), "each was met"
+
+
+def test_over_http_what_stays_is_named(prepared, cache, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(storage, "ATTEMPTS", 3)
+    with serving(Path(prepared.root).parent) as server:
+        place = f"{server.url}/fake"
+        damaged, gone, lost = (f"fake/{shard.name}" for shard in prepared.shards[:3])
+        server.faults |= {damaged: ["corrupt"] * 2, gone: ["500"] * 3, lost: ["404"]}
+        with pytest.raises(DamagedError) as raised:
+            verify(find(place))
+    found = [problem.removeprefix(f"{place}/") for problem in raised.value.problems[:3]]
+    assert found[0].startswith("ink/train-000000.tar: its sha256 is ")
+    assert found[1].startswith("ink/train-000001.tar: cannot be read: HTTP 500 ") and "(3 attempts)" in found[1]
+    assert found[2].startswith("ink/test-000000.tar: not there")
+
+
+def test_workers_are_stopped_before_an_error_is_told(prepared):
+    stopped = []
+
+    def runner(work, jobs, tick):
+        try:
+            yield "no result"
+        finally:
+            stopped.append(True)
+
+    with pytest.raises(ValueError) as raised:  # its traceback keeps the generator from being collected
+        verify(prepared, runner=runner)
+    assert stopped and raised.tb is not None

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from orchestrator.cli import app
 from orchestrator.manifest import load_manifest
 from orchestrator.plan import make_plans
 from orchestrator.predictions import read_predictions
 from orchestrator.records import Loaded, Results
 from orchestrator.statistics import PairedBootstrap
-from orchestrator.views import VIEWS, build_views
-from orchestrator.views.catalog import NOT_BUILT
+from orchestrator.views import build_views, views
 from orchestrator.views.join import FilledView, Line, load
+from orchestrator.views.latex import latex, latex_escape
 from orchestrator.views.match import Trials
 from orchestrator.views.page import html_text
 from orchestrator.views.published import FOLDER
-from orchestrator.views.text import csv_text, latex, latex_escape, markdown
+from orchestrator.views.text import csv_text, markdown
 from tests.conftest import ROOT
 from tests.orchestrator import view_factory as make
 from tests.orchestrator.record_factory import Folder, demo
-from tests.orchestrator.test_imports import loaded_after
 
 ACCURACY = (89.0, 66.0, 67.0, 44.0, 55.0)
 HOSTILE = r"<img src=x onerror=alert(1)> \input{/etc/passwd} | `x` $x_1$ & 100 % ^~ #{}" + "\n\u4e2d"
 
 
 def fill(results: Folder, root: Path, view: str = "lipsum-table-3") -> FilledView:
-    return load(Results(make.write(results, root))).fill(VIEWS[view])
+    return load(Results(make.write(results, root))).fill(views()[view])
 
 
 def line(filled: FilledView, title: str, panel: int = 0) -> Line:
@@ -95,7 +90,7 @@ def test_csv_has_the_same_numbers_in_full(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FilledView]:
     joiner = load(Results(tmp_path_factory.mktemp("empty")))
-    return {name: joiner.fill(view) for name, view in VIEWS.items()}
+    return {name: joiner.fill(view) for name, view in views().items()}
 
 
 def test_every_published_value_stands_in_its_view(empty: dict[str, FilledView]) -> None:
@@ -159,13 +154,6 @@ def check_latex(filled: FilledView) -> None:
         rows = body.strip().split("\n")
         assert {row.replace(r"\&", "").count("&") for row in rows} == {3 * len(panel.panel.columns)}
         assert all(row.endswith(r" \\") for row in rows) and len(rows) == len(panel.lines)
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
-def test_latex_compiles(tmp_path: Path) -> None:
-    (tmp_path / "view.tex").write_text(latex(paper(tmp_path / "results")))
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "view.tex"]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode == 0
 
 
 DIFFERENT = [
@@ -263,7 +251,7 @@ def test_the_configuration_nearest_to_the_protocol_is_taken(tmp_path: Path) -> N
 def test_other_models_datasets_references_and_settings_are_not_taken(tmp_path: Path) -> None:
     demo().write(tmp_path / "demo")
     joiner = load(Results(tmp_path / "demo"))
-    for view in VIEWS.values():
+    for view in views().values():
         filled = joiner.fill(view)
         assert all(cell.ours.mean is None for p in filled.panels for row in p.lines for cell in row.cells), view.name
     results = make.folder()
@@ -272,9 +260,9 @@ def test_other_models_datasets_references_and_settings_are_not_taken(tmp_path: P
     make.done(results, make.trial(results, "lipsum_ft", 0, {**make.LIPSUM_FT, "num_texts": 10}), ACCURACY)
     filled = fill(results, tmp_path / "other")
     assert all(cell.ours.mean is None for row in filled.panels[0].lines for cell in row.cells)
-    tenth = load(Results(tmp_path / "other")).fill(VIEWS["lipsum-table-10"])
+    tenth = load(Results(tmp_path / "other")).fill(views()["lipsum-table-10"])
     assert ours(line(tenth, "Lipsum-FT", 3))[0] == 89.0 and ours(line(tenth, "Lipsum-FT", 0))[0] is None
-    assert ours(line(load(Results(tmp_path / "other")).fill(VIEWS["lipsum-table-8"]), "L=8, M=10"))[0] == 89.0
+    assert ours(line(load(Results(tmp_path / "other")).fill(views()["lipsum-table-8"]), "L=8, M=10"))[0] == 89.0
 
 
 def test_variants_of_post_hoc_methods(tmp_path: Path) -> None:
@@ -291,7 +279,7 @@ def test_variants_of_post_hoc_methods(tmp_path: Path) -> None:
     assert ours(line(filled, "Lipsum-FT + WiSE, alpha=0.5")) == [None] * 6
     assert not line(filled, "WiSE, alpha=0.5").differences
     assert "fitted on held-out training images" in line(filled, "TPGM").differences[0]
-    figure = html_text(load(Results(tmp_path)).fill(VIEWS["lipsum-figure-5"]))
+    figure = html_text(load(Results(tmp_path)).fill(views()["lipsum-figure-5"]))
     assert figure.count("<circle") == 26 + 3 and "WiSE, alpha=0.5, ours: R* 50.00, shift mean 50.00" in figure
 
 
@@ -348,7 +336,7 @@ def test_distortion_and_energy_against_relative_accuracy(tmp_path: Path) -> None
     assert filled.panels[0].notes[1] == "C energy gap and C relative accuracy: no correlation, 3 rows"
     assert "-1.00 over 3 rows" in markdown(filled)
     check_latex(filled)
-    assert ours(line(load(Results(tmp_path)).fill(VIEWS["lipsum-figure-3"]), "FT")) == [0.25] * 6
+    assert ours(line(load(Results(tmp_path)).fill(views()["lipsum-figure-3"]), "FT")) == [0.25] * 6
 
 
 def test_names_from_records_do_nothing(tmp_path: Path) -> None:
@@ -374,9 +362,10 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path) -> None:
     manifest = load_manifest(ROOT / "benchmarks.yaml").at(None, str(tmp_path))
     plans = {
-        plan.benchmark: plan for plan in make_plans(manifest, sorted({b for v in VIEWS.values() for b in v.benchmarks}))
+        plan.benchmark: plan
+        for plan in make_plans(manifest, sorted({b for v in views().values() for b in v.benchmarks}))
     }
-    for view in VIEWS.values():
+    for view in views().values():
         trials = Trials([plans[name] for name in view.benchmarks], Loaded())
         for panel in view.panels:
             for row in (row for row in panel.rows if row.method):
@@ -390,33 +379,3 @@ def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path)
                         assert len(seeds) == panel.protocol.num_seeds or view.name == "lipsum-figure-6"
     ids = [[t.id for t in plan.trials] for name, plan in plans.items() if name.startswith("lipsum")]
     assert len({id for of_plan in ids for id in of_plan}) < sum(map(len, ids)), "shared trials have shared ids"
-
-
-def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = CliRunner()
-    listed = runner.invoke(app, ["report", "--list-views"])
-    assert listed.exit_code == 0 and [row.split(":")[0] for row in listed.stdout.splitlines()] == list(VIEWS)
-    done = runner.invoke(app, ["report", str(tmp_path), "--view", "all"])
-    assert done.exit_code == 0 and len(done.stdout.split()) == 4 * len(VIEWS)
-    assert all(Path(path).is_file() for path in done.stdout.split())
-    for arguments, said in (
-        (["--view", "lipsum-tabel-1"], "no view 'lipsum-tabel-1', did you mean 'lipsum-table-1'?"),
-        (["--view", next(iter(NOT_BUILT))], "is not built yet"),
-        (["--view", "all", "--watch"], "--view and --watch do not go together"),
-    ):
-        result = runner.invoke(app, ["report", str(tmp_path), *arguments])
-        assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
-    result = runner.invoke(app, ["report", str(tmp_path / "none"), "--view", "all"])
-    assert result.exit_code == 2 and "no such folder" in result.stderr
-
-
-def test_views_load_neither_ray_nor_torch() -> None:
-    assert loaded_after("orchestrator.views", "ray", "torch", "pydantic") == ["pydantic"]
-
-
-def test_the_documentation_has_every_view() -> None:
-    text = (ROOT / "docs/views.md").read_text()
-    for view in VIEWS.values():
-        (row,) = [row for row in text.splitlines() if row.startswith(f"| `{view.name}`")]
-        assert all(f"`{name}`" in row for name in view.benchmarks), view.name
-    assert not [name for name in NOT_BUILT if f"| `{name}`" in text]

@@ -11,12 +11,12 @@ import numpy as np
 from orchestrator.outcomes import write_predictions
 from orchestrator.records import Results
 from orchestrator.spec import DataRef, ModelRef, PlannedTrial, TrialSpec, trial_id
-from orchestrator.views.lipsum_rows import SCENARIOS
+from orchestrator.views import views
 from tests.orchestrator.record_factory import Folder
 from training.config import Recipe
 from training.evaluate import Outcomes
 
-COUNTS = dict(SCENARIOS["DomainNet"].num_images)
+COUNTS = dict(views()["lipsum-table-1"].panels[0].protocol.num_images)
 CAR_FT = {"strength": 1.0, "loss": "kld", "text": "context"}
 LIPSUM_FT = {"strength": 1.0, "num_texts": 80, "token_length": 8}
 

@@ -167,3 +167,28 @@ def test_a_cached_model_loads_without_a_network_and_with_the_preprocessing_of_it
     assert torch.equal(loaded.visual.proj, weights.visual.proj)
     assert loaded.mean == mean
     assert session.asked == 0
+
+
+def test_what_will_be_downloaded_is_told_with_its_size_and_without_a_network(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = connect(monkeypatch, ConnectionError("must not be asked"))
+    assert hub.download_note(NAME, TAG) == (
+        "weights 'openai' of ViT-B-16-quickgelu are not cached on this machine: `run` will download them (about 598 MB); "
+        "without a network give `pretrained:` the path of a weights file (/path/file), or set HF_HOME to a folder whose "
+        f"cache has {REPOSITORY}"
+    )
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert hub.download_note(NAME, TAG).startswith(
+        "weights 'openai' of ViT-B-16-quickgelu are not cached on this machine and `run` will not get them, the model hub "
+        "must not be asked (HF_HUB_OFFLINE is set); give `pretrained:`"
+    )
+    put(cache, b"weights")
+    assert hub.download_note(NAME, TAG) is None
+    assert session.asked == 0
+
+
+def test_the_size_of_architectures_that_need_other_libraries_is_not_known(cache: Path) -> None:
+    assert hub.parameters("ViT-B-32") == 151_277_313  # as open_clip counts it in docs/model_profile.csv: 151.28 M
+    assert hub.parameters("roberta-ViT-B-32") is None
+    assert hub.parameters("ViT-B-16-SigLIP") is None

@@ -48,22 +48,39 @@
     return Plotly.react(chart, ...themed(figures.get(chart)[chosen.get(chart)], chosen.get(chart), colours, width), config);
   }
 
+  function choose(chart, buttons, index) {
+    chosen.set(chart, index);
+    buttons.forEach((other, place) => other.setAttribute("aria-pressed", String(place === index)));
+    chart.style.height = `${figures.get(chart)[index].layout.height}px`;
+  }
+
   charts.forEach((chart) => {
     const buttons = [...chart.parentElement.querySelectorAll(".choices button")];
     buttons.forEach((button, index) =>
       button.addEventListener("click", () => {
-        chosen.set(chart, index);
-        buttons.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-        chart.style.height = `${figures.get(chart)[index].layout.height}px`;
+        choose(chart, buttons, index);
+        boardState.set(`show.${chart.id}`, index ? [button.textContent] : []);
         draw(chart);
       }),
     );
+    const restore = () => {
+      const wanted = boardState.get(`show.${chart.id}`)[0];
+      choose(chart, buttons, Math.max(0, buttons.findIndex((button) => button.textContent === wanted)));
+    };
+    if (buttons.length) {
+      restore();
+      boardState.onChange(() => {
+        restore();
+        draw(chart);
+      });
+    }
   });
 
   // One chart after the other, so that a page with many stays responsive while they appear.
   function drawFrom(index) {
     if (index === charts.length) {
       document.documentElement.dataset.charts = "drawn";
+      boardState.scroll();
       return;
     }
     draw(charts[index]).then(() => setTimeout(drawFrom, 0, index + 1));
@@ -72,54 +89,4 @@
   dark.addEventListener("change", () => charts.forEach((chart) => draw(chart)));
   addEventListener("beforeprint", () => charts.forEach((chart) => draw(chart, LIGHT, 680)));
   addEventListener("afterprint", () => charts.forEach((chart) => draw(chart)));
-
-  // Tables: DataTables as itables ships it, a module that can only be imported from a URL.
-  async function enhance() {
-    const source = Uint8Array.from(atob(document.getElementById("tables-bundle").textContent), (c) => c.charCodeAt(0));
-    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    const { ITable, set_or_remove_dark_class: followTheme } = await import(url);
-    URL.revokeObjectURL(url);
-    followTheme();
-    document.querySelectorAll("table.board").forEach((table) => {
-      const lower = [...table.tHead.rows[1].cells].flatMap((cell, index) => (cell.classList.contains("lower") ? [index + 2] : []));
-      // DataTables takes the text of a button as HTML.
-      const fullTitle = (api, index) => {
-        const [text, header] = [document.createElement("span"), api.column(index).header()];
-        text.textContent = header.dataset.full || header.textContent;
-        return text.innerHTML;
-      };
-      new ITable(table, {
-        paging: false,
-        info: false,
-        autoWidth: false,
-        order: [],
-        // The first click puts the best first; cells without a number carry an order that puts them last then.
-        columnDefs: [
-          { targets: [0, ...lower], orderSequence: ["asc", "desc", ""] },
-          { targets: "_all", orderSequence: ["desc", "asc", ""] },
-        ],
-        layout: {
-          topStart: {
-            buttons: [
-              { extend: "colvis", text: "Columns", background: false, columns: ":gt(0)", columnText: fullTitle },
-              { extend: "copy", text: "Copy" },
-              { extend: "csv", text: "CSV" },
-            ],
-          },
-          topEnd: "search",
-          bottomStart: null,
-          bottomEnd: null,
-        },
-        language: { search: "Filter" },
-      });
-      // The box that scrolls is now DataTables' own; it must be reachable with the keyboard.
-      const [outer, inner] = [table.closest(".scroll"), table.parentElement];
-      for (const name of ["role", "aria-label", "tabindex"]) {
-        inner.setAttribute(name, outer.getAttribute(name));
-        outer.removeAttribute(name);
-      }
-    });
-    document.documentElement.dataset.tables = "ready";
-  }
-  enhance();
 })();

@@ -1,0 +1,66 @@
+"use strict";
+// What the reader chose stands in the address, after the #: sorting, filters, hidden columns, choices of charts, open details.
+// Values are only ever compared with names that the page has, or handed on as plain text; others do nothing.
+const boardState = (() => {
+  const LONGEST = 8000;
+  const listeners = [];
+  let params = new URLSearchParams();
+  let place = "";
+
+  function read() {
+    const text = location.hash.slice(1);
+    if (text.length > LONGEST) return false;
+    // A plain link inside the page: '#table-1'. What was chosen stays.
+    if (text && !text.includes("=")) {
+      place = text;
+      return false;
+    }
+    params = new URLSearchParams(text);
+    place = params.get("at") || "";
+    params.delete("at");
+    return true;
+  }
+
+  function write() {
+    const text = new URLSearchParams(params);
+    if (place && text.size) text.set("at", place);
+    const hash = text.size ? text.toString() : place;
+    if (hash !== location.hash.slice(1)) history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }
+
+  read();
+  addEventListener("hashchange", () => {
+    if (read()) listeners.forEach((listener) => listener());
+    write();
+  });
+  return {
+    get: (key) => params.getAll(key),
+    set: (key, values) => {
+      params.delete(key);
+      values.forEach((value) => params.append(key, value));
+      write();
+    },
+    // Called when somebody changed the address by hand.
+    onChange: (listener) => listeners.push(listener),
+    // Browsers find no element called 'at=table-1&...' by themselves.
+    scroll: () => {
+      const target = place && document.getElementById(place);
+      if (target && params.size) target.scrollIntoView();
+    },
+  };
+})();
+
+(() => {
+  const all = [...document.querySelectorAll("details[data-open]")];
+  const show = () => {
+    const open = new Set(boardState.get("open"));
+    all.forEach((details) => (details.open = open.has(details.dataset.open)));
+  };
+  show();
+  boardState.onChange(show);
+  all.forEach((details) =>
+    details.addEventListener("toggle", () =>
+      boardState.set("open", all.filter((other) => other.open).map((other) => other.dataset.open)),
+    ),
+  );
+})();

@@ -1,0 +1,65 @@
+"""The view of example images: one page with all thumbnails in it, and a CSV of what it shows. No ray, no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from datasets import DatasetError
+from orchestrator.records import Results, load_plans, write_atomic
+from orchestrator.views.extra import ExtraView, NotHereError
+from orchestrator.views.gallery import Dataset, load, wanted
+
+CSV_COLUMNS = ("view", "dataset", "domain", "split", "class", "key", "reason")
+"""One row for each place of the gallery; `reason`: why it is empty."""
+
+
+def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
+    """Write the view's page and its CSV into `into`.
+
+    Raises NotHereError if no data of the folder's plans can be read from here, ValueError for an unreadable plan.
+    """
+    found, missing = [], {}
+    for dataset in wanted(load_plans(Results(results))):
+        try:
+            found.append(load(dataset))
+        except (DatasetError, OSError, ValueError) as error:
+            missing[dataset.name] = " ".join(str(error).split())
+    if not found:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise NotHereError(
+            f"{view.name} shows images of the prepared datasets, and none can be read from here: "
+            f"{reasons or f'{results} has no plans, which say where they lie'}; make it where the sweep ran"
+        )
+    texts = {"html": html_text(view, found, missing), "csv": csv_text(view, found)}
+    paths = [into / f"{view.name}.{suffix}" for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_atomic(path, text)
+    return paths
+
+
+def html_text(view: ExtraView, found: Sequence[Dataset], missing: Mapping[str, str]) -> str:
+    """The page. All text is escaped, and its policy allows neither scripts nor requests."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["base64"] = lambda data: b64encode(data).decode()
+    return environment.get_template("gallery.html.j2").render(view=view, datasets=found, missing=missing)
+
+
+def csv_text(view: ExtraView, found: Sequence[Dataset]) -> str:
+    """Which image stands where."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for dataset in found:
+        for row in dataset.rows:
+            for example in row.examples:
+                place = [view.name, dataset.name, row.domain, row.split]
+                writer.writerow([*place, example.classname, example.key, example.why])
+    return file.getvalue()

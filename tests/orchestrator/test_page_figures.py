@@ -1,0 +1,212 @@
+"""Figures of the page as data: valid plotly, of the right numbers, left out without their data."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from orchestrator.aggregate import Table, aggregate
+from orchestrator.board_statistics import with_statistics
+from orchestrator.intervals import Interval, RowStatistics
+from orchestrator.records import Loaded, Results, load_plans, load_records
+from orchestrator.report import charts, figures, row_charts
+from orchestrator.report.maps import source_target
+from orchestrator.report.overlays import pareto
+from orchestrator.report.page import html_text
+from orchestrator.report.published_points import published_points
+from orchestrator.report.tables import columns
+from orchestrator.report.trend import trend
+from tests.orchestrator.page_browser import with_outcomes
+from tests.orchestrator.record_factory import Folder, demo, incomplete
+
+
+def test_figures_are_valid_plotly() -> None:
+    for folder in (demo(), incomplete(), demo(seeds=(0,))):
+        for table in aggregate(folder.plans(), Loaded(records=folder.records)).tables:
+            go.Figure(figures.scatter(table))
+            go.Figure(charts.by_domain(table))
+
+
+def test_figures_from_outcomes_are_valid_plotly_and_of_the_right_numbers(tmp_path: Path) -> None:
+    results = Results(with_outcomes(tmp_path, "better"))
+    tables = with_statistics(results, aggregate(load_plans(results), load_records(results))).tables
+    table = tables[0]
+    assert table.statistics is not None
+    forest, logit = row_charts.forest(table), figures.scatter(table, "logit")
+    made = [forest, logit, row_charts.every_seed(table), charts.cost(table), *(m for _, m in source_target(tables))]
+    made += [charts.calibration(table, part) for part in ("reference", "shift")]
+    assert len(made) == 8
+    for figure in made:
+        go.Figure(figure)
+    interval = table.statistics.rows[2].to_baseline.shift
+    assert forest is not None and interval is not None
+    assert [100 * interval.low, 100 * interval.high] in [trace["x"] for trace in forest["data"]]
+    better = next(trace for trace in logit["data"] if trace.get("name") == "better")
+    mean = table.rows[2].shift.mean or 0
+    assert better["y"] == [pytest.approx(np.log(mean / (1 - mean)))]
+    shift = table.statistics.rows[2].shift
+    assert shift is not None
+    assert better["error_y"]["array"] == [pytest.approx(np.log(shift.high / (1 - shift.high)) - better["y"][0])]
+
+
+def test_figures_without_their_data_are_left_out() -> None:
+    folder = demo(seeds=(0,))
+    (table,) = aggregate(folder.plans(), Loaded(records=folder.records)).tables
+    assert row_charts.forest(table) is None
+    assert row_charts.every_seed(table) is None
+    assert charts.calibration(table, "shift") is None
+    assert list(source_target([table])) == []
+    assert "No figure of single seeds: no row has several" in html_text(
+        aggregate(folder.plans(), Loaded(records=folder.records))
+    )
+
+
+def test_interpolations_run_from_zero_shot_to_the_fine_tuned_model() -> None:
+    folder = demo(seeds=(0,))
+    (table,) = aggregate(folder.plans(), Loaded(records=folder.records)).tables
+    path = next(trace for trace in figures.scatter(table)["data"] if trace.get("meta") == {"path": True})
+    by_name = {row.name: row for row in table.rows}
+    names = ["zero_shot", *(f"wise_ft of ft, alpha={a}" for a in (0.25, 0.5, 0.75)), "ft"]
+    assert path["x"] == [100 * (by_name[name].reference.mean or 0) for name in names]
+    assert path["y"] == [100 * (by_name[name].shift.mean or 0) for name in names]
+
+
+PAPER = Path(__file__).parents[2] / "orchestrator" / "published" / "papers" / "lipsum_ft.csv"
+
+
+def table_of(folder: Folder) -> Table:
+    (table,) = aggregate(folder.plans(), Loaded(records=folder.records)).tables
+    return table
+
+
+def fitted_by_scipy(table: Table) -> tuple[float, float]:
+    runs = [row for row in table.rows if row.name in ("zero_shot", "ft")]
+    x, y = (
+        special.logit([value for row in runs for value in series(row).values.values()])
+        for series in (lambda row: row.reference, lambda row: row.shift)
+    )
+    assert len(x) == 4, "zero-shot and three seeds"
+    slope, intercept, *_ = stats.linregress(x, y)
+    return slope, intercept
+
+
+def test_effective_robustness_is_the_height_above_the_line_of_zero_shot_and_plain_runs() -> None:
+    table = table_of(demo())
+    slope, intercept = fitted_by_scipy(table)
+    row = next(row for row in table.rows if row.name == "lipsum_ft")
+    above = [
+        row.shift.values[s] - special.expit(slope * special.logit(row.reference.values[s]) + intercept)
+        for s in (0, 1, 2)
+    ]
+    fitted = trend(table)
+    assert list(fitted.robustness(row).values.values()) == pytest.approx(above)
+    (column,) = [column for column in columns(table) if column.group == "effective robustness"]
+    assert column.cell(table.rows.index(row)).order == pytest.approx(fmean(above))
+    assert column.cell(table.rows.index(row)).text.startswith(f"+{100 * fmean(above):.1f}")
+
+
+def test_runs_of_the_baselines_method_with_other_recipes_are_points_and_other_settings_are_not() -> None:
+    folder = demo()
+    for name, settings in (("ft_long", {}), ("ft_from_scratch", {"start": "scratch"})):
+        folder.done(folder.trial(name, method="ft", settings=settings), (80, 40, 50, 40, 50))
+    fitted = trend(table_of(folder))
+    assert fitted.names == ("zero_shot", "ft", "ft_long")
+    assert fitted.line is not None
+    assert fitted.line.num_points == 5
+
+
+def test_the_interval_of_effective_robustness_joins_those_of_row_and_line() -> None:
+    table = table_of(demo())
+    fitted, row = trend(table), next(row for row in table.rows if row.name == "lipsum_ft")
+    x, y, mean = row.reference.mean or 0, row.shift.mean or 0, fitted.robustness(row).mean or 0
+    assert fitted.line is not None
+    low, high = fitted.line.band(x)
+    middle = fitted.line.expected(x)
+    exact = RowStatistics(reference=Interval(low=x, high=x), shift=Interval(low=y - 0.02, high=y + 0.01))
+    found = fitted.interval(row, exact)
+    assert found is not None
+    assert found.low == pytest.approx(mean - np.hypot(0.02, high - middle))
+    assert found.high == pytest.approx(mean + np.hypot(0.01, middle - low))
+    wider = fitted.interval(row, exact.model_copy(update={"reference": Interval(low=x - 0.02, high=x + 0.02)}))
+    assert wider is not None
+    assert wider.low < found.low < found.high < wider.high
+    assert fitted.interval(row, RowStatistics(why="no outcomes")) is None
+
+
+@pytest.mark.parametrize("axes", ["linear", "logit"])
+def test_the_line_is_drawn_with_its_band_and_says_how_well_it_fits(axes: str) -> None:
+    table = table_of(demo())
+    slope, intercept = fitted_by_scipy(table)
+    fitted = trend(table)
+    assert fitted.line is not None
+    figure = figures.scatter(table, axes, fitted)  # type: ignore[arg-type]
+    go.Figure(figure)
+    band, line = (trace for trace in figure["data"] if trace.get("legendgroup") == "fit")
+    r2 = f"{fitted.line.r_squared:.2f}"
+    assert line["name"] == f"fit: slope \N{MINUS SIGN}{abs(slope):.2f}, R\N{SUPERSCRIPT TWO} = {r2}, n = 4"
+    at = np.array(line["x"]) if axes == "logit" else special.logit(np.array(line["x"]) / 100)
+    on = slope * at + intercept
+    assert line["y"] == pytest.approx(on if axes == "logit" else 100 * special.expit(on), abs=2e-3)
+    assert band["x"][: len(line["x"])] == line["x"] == band["x"][len(line["x"]) :][::-1]
+    half = len(line["x"])
+    assert all(low < y < high for high, y, low in zip(band["y"][:half], line["y"], band["y"][half:][::-1], strict=True))
+    low, high = figure["layout"]["xaxis"]["range"]
+    assert (line["x"][0], line["x"][-1]) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_the_pareto_line_has_what_no_other_row_beats(points: list[tuple[float, float]]) -> None:
+    def beaten(p: tuple[float, float]) -> bool:
+        return any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points)
+
+    assert pareto(points) == sorted({p for p in points if not beaten(p)})
+
+
+def published_folder(model: str) -> Folder:
+    """The demo's numbers under the name of a dataset and a model that a paper has published values of."""
+    folder = demo(folder=Folder(dataset="domainnet"))
+    renamed = {}
+    for index, trial in enumerate(folder.plan):
+        spec = trial.spec.model_copy(update={"model": trial.spec.model.model_copy(update={"name": model})})
+        folder.plan[index] = trial.model_copy(update={"spec": spec})
+        renamed[trial.id] = folder.records[trial.id].model_copy(update={"spec": spec})
+    folder.records = renamed
+    return folder
+
+
+def test_published_values_of_the_same_dataset_model_and_domains_are_hollow_symbols() -> None:
+    table = table_of(published_folder("ViT-B-16-quickgelu"))
+    with PAPER.open(encoding="utf-8", newline="") as file:
+        lines = [
+            line
+            for line in csv.DictReader(file)
+            if (line["table"], line["scenario"], line["reference"], line["backbone"]) == ("1", "DomainNet", "R", "B/16")
+            and (line["method"], line["metric"]) == ("Lipsum-FT", "accuracy")
+        ]
+    values = {line["dataset"]: float(line["mean"]) for line in lines}
+    points = published_points(table)
+    ours = [p for p in points if p.reference == pytest.approx(values["R"] / 100)]
+    shift = fmean(values[name] for name in "PCIS") / 100
+    assert any(p.shift == pytest.approx(shift) for p in ours), (values, points)
+    figure = figures.scatter(table, published=points)
+    go.Figure(figure)
+    traces = [trace for trace in figure["data"] if trace.get("name", "").startswith("published: ")]
+    assert sum(len(trace["x"]) for trace in traces) == len(points)
+    assert all(trace["marker"]["symbol"].endswith("-open") for trace in traces)
+    assert all("other protocol: " in text for trace in traces for text in trace["hovertext"])
+    for axis, key in (("xaxis", "x"), ("yaxis", "y")):
+        low, high = figure["layout"][axis]["range"]
+        assert all(low < value < high for trace in traces for value in trace[key])
+
+
+def test_published_values_of_other_models_and_data_are_left_out() -> None:
+    assert published_points(table_of(published_folder("ViT-B-16-elsewhere"))) == []
+    assert published_points(table_of(demo())) == []
