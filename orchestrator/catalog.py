@@ -188,7 +188,7 @@ def models_lines() -> Iterator[str]:
     """Each open_clip architecture with the tags of its published weights, activations matching."""
     import open_clip
 
-    from orchestrator.manifest_models import needs_quickgelu
+    from orchestrator.manifest.models import needs_quickgelu
 
     for name in open_clip.list_models():
         tags = [tag for tag in open_clip.list_pretrained_tags_by_model(name) if not needs_quickgelu(name, tag)]

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.commands.figures import FiguresOption, FormatOption, report_figures
+from orchestrator.commands.live import SERVE_EXAMPLES, serve, watch_report
+from orchestrator.commands.prepare import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
+from orchestrator.commands.results import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
+from orchestrator.commands.views import ListViews, ViewOption, report_view
 from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
-from orchestrator.figures_cli import FiguresOption, FormatOption, report_figures
-from orchestrator.live_cli import SERVE_EXAMPLES, serve, watch_report
-from orchestrator.prepare_cli import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
-from orchestrator.results_cli import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
-from orchestrator.views_cli import ListViews, ViewOption, report_view
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from orchestrator.manifest import Manifest
+    from orchestrator.manifest.read import Manifest
 
 __all__ = ["EXIT_BAD_INPUT", "app"]
 
@@ -48,14 +48,14 @@ DEFAULT_MANIFEST = Path("benchmarks.yaml")
 
 
 def _console() -> Console:
-    from orchestrator.plan_view import make_console
+    from orchestrator.planning.plan_view import make_console
 
     return make_console()
 
 
 def _load(path: Path, results: str | None, data: str | None) -> Manifest:
     """The manifest with the folders of the command line; prints what it has to say about them."""
-    from orchestrator.manifest import ManifestError, load_manifest
+    from orchestrator.manifest.read import ManifestError, load_manifest
 
     if not path.exists() and path.suffix == "" and DEFAULT_MANIFEST.exists():
         raise BadInputError([f"{path}: no such file; for a benchmark of that name: {DEFAULT_MANIFEST} {path}"])
@@ -77,12 +77,12 @@ def plan(
     """Show what `run` would run, what is done of it, and how much work it is. Writes nothing."""
     with exit_codes():
         loaded = _load(manifest, results, data)
-        from orchestrator.manifest import ManifestError
-        from orchestrator.plan import image_counts, make_plans, statuses
-        from orchestrator.plan_view import counted, print_plan, print_unprepared, say
+        from orchestrator.manifest.read import ManifestError
+        from orchestrator.planning.plan import image_counts, make_plans, statuses
+        from orchestrator.planning.plan_view import counted, print_plan, print_unprepared, say
+        from orchestrator.planning.stale import stale_of_plans
+        from orchestrator.planning.unprepared import to_download, unprepared
         from orchestrator.records import Results
-        from orchestrator.stale import stale_of_plans
-        from orchestrator.unprepared import to_download, unprepared
 
         with bad_input(ManifestError):
             plans = make_plans(loaded, benchmarks)
@@ -135,7 +135,7 @@ def run(
     """Run the trials that are not done yet and make the leaderboard."""
     with exit_codes():
         loaded = _load(manifest, results, data)
-        from orchestrator.run import Flags, run_benchmarks
+        from orchestrator.sweeps.run import Flags, run_benchmarks
 
         flags = Flags(slots, gpus_per_trial, workers_per_trial, cpus_per_trial, retry_failed, report, strict, cache_gib)
         all_done = run_benchmarks(loaded, benchmarks, flags, _console())
@@ -152,11 +152,11 @@ def status(
     """Say what is done, failed (and why) and missing."""
     with exit_codes():
         loaded = _load(manifest, results, data)
-        from orchestrator.manifest import ManifestError
-        from orchestrator.plan import make_plans, statuses
-        from orchestrator.plan_view import print_status, say
+        from orchestrator.manifest.read import ManifestError
+        from orchestrator.planning.plan import make_plans, statuses
+        from orchestrator.planning.plan_view import print_status, say
+        from orchestrator.planning.stale import stale_of_plans
         from orchestrator.records import Results
-        from orchestrator.stale import stale_of_plans
 
         folder = Results(loaded.results)
         with bad_input(ManifestError):
@@ -294,6 +294,6 @@ def list_(
 @app.command(epilog="Example: schema > manifest.schema.json")
 def schema() -> None:
     """Print the JSON Schema of the manifest, for completion and checks in an editor."""
-    from orchestrator.manifest_schema import json_schema
+    from orchestrator.manifest.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))

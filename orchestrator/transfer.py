@@ -1,6 +1,6 @@
 """Transfer: datasets that a model is evaluated on without having been trained on them. No ray, no torch.
 
-Here is what plans, records and reports need; the evaluation is in `orchestrator.transfer_evaluation`. A dataset of transfer
+Here is what plans, records and reports need; `orchestrator.trials.transfer_evaluation` evaluates. A dataset of transfer
 is evaluated on the test split of each of its domains that has one. In records the result stands under the dataset's name, or
 under `<dataset>:<domain>` if it is evaluated on several. It never enters the mean over the shifted domains.
 """

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from orchestrator.statistics import PairedBootstrap, rank
+from orchestrator.analysis.statistics import PairedBootstrap, rank
 
 
 def main() -> None:

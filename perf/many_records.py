@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.outcomes import write_predictions
 from orchestrator.records import Environment, Evaluation, Results, TracePoint, TrialRecord, write_plan
 from orchestrator.spec import BenchmarkPlan, DataRef, Location, ModelRef, PlannedTrial, TrialSpec, trial_id
+from orchestrator.trials.outcomes import write_predictions
 from training.config import Recipe
 from training.evaluate import Outcomes
 

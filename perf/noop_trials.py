@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.records import Results, load_records
-from orchestrator.sweep import SweepOptions, run_sweep
+from orchestrator.sweeps.sweep import SweepOptions, run_sweep
 from tests.orchestrator.ray_fakes import ENTRY, make_plan, make_trial
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 
 import methods
 from methods.base import Method
-from orchestrator.manifest import load_manifest
+from orchestrator.manifest.read import load_manifest
 from training.config import Recipe
 from training.evaluate import Normalise, autocast
 from training.fit import Fit

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans, statuses
-from orchestrator.prepare import prepare
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans, statuses
+from orchestrator.prepare.dataset import prepare
 from orchestrator.records import Results, write_plan
 from orchestrator.report import build_report
-from orchestrator.trial import run_trial
+from orchestrator.trials.trial import run_trial
 from tests.conftest import ROOT
 from training.runtime import Runtime
 

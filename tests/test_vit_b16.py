@@ -16,10 +16,10 @@ import datasets
 from datasets.base import Entry, Published
 from datasets.demo import Demo
 from datasets.shards import write_prepared
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results
-from orchestrator.trial import run_trial
+from orchestrator.trials.trial import run_trial
 from training.checkpoint import load_tensors, save_tensors
 from training.runtime import Runtime
 

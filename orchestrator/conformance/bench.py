@@ -13,7 +13,7 @@ from datasets.stream import EvalStream, Sample, TrainStream, hold_out, samples
 from datasets.transforms import EvalTransform, TrainTransform
 from methods.base import Method, PostHocInputs
 from orchestrator.identity import pool_identity
-from orchestrator.pairs import PairPool, open_pool
+from orchestrator.prepare.pairs import PairPool, open_pool
 from training.config import Recipe, SelectionRule
 from training.evaluate import Normalise, evaluate
 from training.fit import Fit

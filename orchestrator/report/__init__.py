@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.aggregate import Board, aggregate
-from orchestrator.board_statistics import with_statistics
-from orchestrator.choice import Rule, page_stem, restrict
+from orchestrator.analysis.aggregate import Board, aggregate
+from orchestrator.analysis.board_statistics import with_statistics
+from orchestrator.analysis.choice import Rule, page_stem, restrict
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.export import csv_text, markdown, rows_csv_text
 from orchestrator.report.log_tail import log_tail
@@ -18,7 +18,8 @@ __all__ = ["build_report", "read_board"]
 def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
     """Write leaderboard.html, .md, .csv and leaderboard-rows.csv into `results` and return their paths.
 
-    With a `rule` only of the trials whose weights it chose, see `orchestrator.choice`, as leaderboard.<rule>.html and so on.
+    With a `rule` only of the trials whose weights it chose (`orchestrator.analysis.choice`), as leaderboard.<rule>.html
+    and so on.
 
     Raises as `read_board` does.
     """

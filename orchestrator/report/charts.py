@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.aggregate import Table
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series, difference
 from orchestrator.report.drawing import (
     NEUTRAL,
     Figure,
@@ -24,8 +26,6 @@ from orchestrator.report.drawing import (
 from orchestrator.report.numbers import amount, mean_sd, percent, points
 from orchestrator.report.tables import shift_mean
 from orchestrator.report.trend import statistics
-from orchestrator.rows import Row
-from orchestrator.series import Series, difference
 
 MOST_CURVES, FIRST_CURVES = 12, 4
 """Calibration curves in a figure, and those that are not hidden at first."""

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.aggregate import Table
-from orchestrator.intervals import Interval
-from orchestrator.rows import Row
-from orchestrator.series import Series
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series
 
 INTERPOLATION = "alpha"
 """The parameter of variants that lie between the zero-shot model (0) and the fine-tuned one (1): drawn as a path."""

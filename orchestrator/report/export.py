@@ -7,15 +7,15 @@ import io
 import re
 from collections.abc import Iterator
 
-from orchestrator.aggregate import Board, Table
-from orchestrator.choice import rule_text
-from orchestrator.grid import Outcome
-from orchestrator.intervals import Interval
+from orchestrator.analysis.aggregate import Board, Table
+from orchestrator.analysis.choice import rule_text
+from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.series import Series
+from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
 from orchestrator.report.remarks import incomplete, no_baseline, no_intervals
 from orchestrator.report.tables import columns, seeds
 from orchestrator.report.trend import Trend, statistics, trend
-from orchestrator.series import Series
-from orchestrator.transfer_intervals import TRANSFER_MEAN
 
 CSV_COLUMNS = (
     "benchmark",

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
 
-from orchestrator.aggregate import Board
+from orchestrator.analysis.aggregate import Board
 from orchestrator.report.drawing import Figure, escape_html
 from orchestrator.report.export import heading
 from orchestrator.report.panels import maps, panels

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.aggregate import Table
-from orchestrator.intervals import Interval
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series
 from orchestrator.report.drawing import (
     INTERPOLATION,
     NEUTRAL,
@@ -26,8 +28,6 @@ from orchestrator.report.overlays import add_pareto, add_published, add_trend
 from orchestrator.report.published_points import PublishedPoint
 from orchestrator.report.tables import name, seeds, shift_mean
 from orchestrator.report.trend import Trend, statistics
-from orchestrator.rows import Row
-from orchestrator.series import Series
 
 
 def scatter(

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from orchestrator.aggregate import Board
+from orchestrator.analysis.aggregate import Board
+from orchestrator.analysis.rows import gpu_hours
 from orchestrator.records import TrialRecord
 from orchestrator.report.export import count, warnings
 from orchestrator.report.numbers import amount
-from orchestrator.rows import gpu_hours
 from orchestrator.selection import describe
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.aggregate import Table
-from orchestrator.grid import Outcome
-from orchestrator.intervals import ClassChange
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.intervals import ClassChange
+from orchestrator.analysis.rows import Row
 from orchestrator.records import Environment
 from orchestrator.report.log_tail import LogTail
 from orchestrator.report.numbers import amount, points
 from orchestrator.report.trend import statistics
-from orchestrator.rows import Row
 from orchestrator.spec import BenchmarkPlan
 
 MOST_INSPECTED = 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.aggregate import Table
+from orchestrator.analysis.aggregate import Table
 from orchestrator.report.drawing import COLOURS, PLOT_HEIGHT, Figure, add, as_percent, escape_html, new_figure
 from orchestrator.report.numbers import percent, points
 

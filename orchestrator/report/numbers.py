@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.intervals import Interval
-from orchestrator.series import Series
+from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.series import Series
 
 MINUS = "\N{MINUS SIGN}"
 

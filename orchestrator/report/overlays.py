@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.aggregate import Table
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.robustness import Line
 from orchestrator.report.drawing import NEUTRAL, Figure, Scale, add, escape_html
 from orchestrator.report.numbers import MINUS, percent
 from orchestrator.report.published_points import PublishedPoint
 from orchestrator.report.trend import Trend
-from orchestrator.robustness import Line
 
 STEPS = 24
 """Points of a curve: a line in logit space is bent on linear axes."""

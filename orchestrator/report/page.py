@@ -18,9 +18,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from orchestrator.aggregate import Board, Table
-from orchestrator.choice import rule_text
-from orchestrator.grid import Outcome
+from orchestrator.analysis.aggregate import Board, Table
+from orchestrator.analysis.choice import rule_text
+from orchestrator.analysis.grid import Outcome
 from orchestrator.report.export import count, heading, warnings
 from orchestrator.report.header import facts
 from orchestrator.report.inspector import MOST_INSPECTED, details

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.aggregate import Table
+from orchestrator.analysis.aggregate import Table
 from orchestrator.report import charts, figures, row_charts
 from orchestrator.report.drawing import Figure
 from orchestrator.report.maps import source_target

@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from orchestrator.aggregate import Table
-from orchestrator.grid import Outcome
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.grid import Outcome
 from orchestrator.views.catalog import views
 from orchestrator.views.protocol import differences
 from orchestrator.views.published import Key, Published, mean_of, published

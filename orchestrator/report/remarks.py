@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.aggregate import Table
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.rows import Row
 from orchestrator.report.tables import name
 from orchestrator.report.trend import trend
-from orchestrator.rows import Row
 
 
 def incomplete(table: Table) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.aggregate import Table
-from orchestrator.intervals import Interval
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series
 from orchestrator.report.drawing import (
     NEUTRAL,
     Figure,
@@ -21,8 +23,6 @@ from orchestrator.report.drawing import (
 from orchestrator.report.numbers import interval_text, mean_sd, percent, points
 from orchestrator.report.tables import shift_mean
 from orchestrator.report.trend import statistics
-from orchestrator.rows import Row
-from orchestrator.series import Series
 
 MOST_ROWS = 40
 """Rows of a figure with one line for each; with more, variants are left out, then those with the lowest shift mean."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.aggregate import Comparison, Table
-from orchestrator.intervals import ComparisonIntervals, Interval, RowStatistics
+from orchestrator.analysis.aggregate import Comparison, Table
+from orchestrator.analysis.intervals import ComparisonIntervals, Interval, RowStatistics
+from orchestrator.analysis.rows import Row, SeenUnseen
+from orchestrator.analysis.series import Series
+from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
 from orchestrator.report.numbers import MINUS, amount, interval_text, mean_sd, nats, percent, points
 from orchestrator.report.trend import statistics, trend
-from orchestrator.rows import Row, SeenUnseen
-from orchestrator.series import Series
-from orchestrator.transfer_intervals import TRANSFER_MEAN
 
 EN_DASH = "\N{EN DASH}"
 NO_SEEDS = "\N{EN DASH}"

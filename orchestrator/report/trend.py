@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.aggregate import Table
-from orchestrator.intervals import Interval, RowStatistics
-from orchestrator.robustness import MIN_POINTS, Line, fit_line
-from orchestrator.rows import Row
-from orchestrator.series import Series, combine
+from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.intervals import Interval, RowStatistics
+from orchestrator.analysis.robustness import MIN_POINTS, Line, fit_line
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series, combine
 
 NO_STATISTICS = "per-image outcomes were not read"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from orchestrator.manifest_errors import suggestion
+from orchestrator.manifest.errors import suggestion
 from orchestrator.views.extra import EXTRA, ExtraView
 from orchestrator.views.paper import ViewError, load_paper
 from orchestrator.views.spec import View

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Results
-from orchestrator.statistics import PairedBootstrap
 
 Predictor = tuple[str, str]
 """trial id, variant"""

@@ -11,12 +11,12 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.grid import Outcome
-from orchestrator.metrics import expected_calibration_error, pearson, relative_accuracy
-from orchestrator.predictions import PredictionsError, read_predictions
+from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.metrics import expected_calibration_error, pearson, relative_accuracy
+from orchestrator.analysis.predictions import PredictionsError, read_predictions
+from orchestrator.analysis.rows import harmonic
+from orchestrator.analysis.series import Series
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, load_plans, load_records
-from orchestrator.rows import harmonic
-from orchestrator.series import Series
 from orchestrator.spec import BenchmarkPlan
 from orchestrator.views.intervals import Bootstrap
 from orchestrator.views.match import Match, Trials, variant_of

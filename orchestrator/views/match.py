@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.grid import Outcome, infer_plans, outcome
+from orchestrator.analysis.grid import Outcome, infer_plans, outcome
 from orchestrator.records import Loaded, TrialRecord
 from orchestrator.spec import BenchmarkPlan, TrialSpec
 from orchestrator.views.protocol import differences

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.manifest_errors import ManifestError, Problems, shown
+from orchestrator.manifest.errors import ManifestError, Problems, shown
+from orchestrator.manifest.yaml_lines import KeyPath, YamlError, load_yaml
 from orchestrator.views.paper_columns import Domains, columns_of
 from orchestrator.views.paper_rows import Rows, filled, inherited
 from orchestrator.views.protocol import RECIPE_KEYS
 from orchestrator.views.published import Published
 from orchestrator.views.schema import PanelEntry, PaperFile, ViewEntry
 from orchestrator.views.spec import Column, Panel, Protocol, Row, View
-from orchestrator.yaml_lines import KeyPath, YamlError, load_yaml
 
 
 class ViewError(ManifestError):

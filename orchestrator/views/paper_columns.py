@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.manifest_errors import Problems
+from orchestrator.manifest.errors import Problems
+from orchestrator.manifest.yaml_lines import KeyPath
 from orchestrator.views.schema import PanelEntry
 from orchestrator.views.spec import Column, Metric
-from orchestrator.yaml_lines import KeyPath
 
 Domains = Mapping[str, str]
 """the paper's names -> ours, in the paper's order"""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from string import Formatter
 from typing import Any
 
-from orchestrator.manifest_errors import Problems
+from orchestrator.manifest.errors import Problems
+from orchestrator.manifest.yaml_lines import KeyPath
 from orchestrator.views.protocol import RECIPE_KEYS
 from orchestrator.views.schema import PaperFile, RowEntry
 from orchestrator.views.spec import Row
-from orchestrator.yaml_lines import KeyPath
 
 MERGED = ("settings", "recipe", "parameters", "recipe_of")
 """Mappings that an entry and the one it is `like` share, key by key; of every other key the nearer one counts."""

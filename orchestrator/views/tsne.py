@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from orchestrator.features import FEATURES_FILE, Features, energy_coordinates, read_features
-from orchestrator.grid import Outcome
-from orchestrator.predictions import PredictionsError, read_predictions
+from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.predictions import PredictionsError, read_predictions
 from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import TrialSpec
+from orchestrator.trials.features import FEATURES_FILE, Features, energy_coordinates, read_features
 from orchestrator.views.extra import NotHereError
 from orchestrator.views.match import Trials
 from orchestrator.views.spec import View

@@ -27,12 +27,12 @@ from PIL import Image
 import datasets
 from datasets.base import Dataset
 from datasets.shards import Prepared, index_shard, open_prepared, write_prepared
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans, statuses
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans, statuses
+from orchestrator.prepare.verify import verify
 from orchestrator.records import Results, TrialRecord, write_plan
 from orchestrator.report import build_report
-from orchestrator.trial import run_trial
-from orchestrator.verify import verify
+from orchestrator.trials.trial import run_trial
 from training.runtime import Runtime
 
 Counts = Mapping[str, Mapping[str, int]]

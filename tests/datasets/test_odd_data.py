@@ -16,7 +16,7 @@ from datasets.transforms import EvalTransform, TrainTransform
 from orchestrator.conformance.tiny import Blobs
 from orchestrator.records import Results
 from orchestrator.spec import DataRef
-from orchestrator.trial import run_trial
+from orchestrator.trials.trial import run_trial
 from tests.datasets.faulty_server import serving
 from tests.orchestrator.trials import planned
 from training.runtime import Runtime

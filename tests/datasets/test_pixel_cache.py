@@ -12,10 +12,10 @@ from datasets.pixel_cache import GIB, PixelCache
 from datasets.shards import Prepared
 from datasets.stream import read_image, samples
 from datasets.transforms import EvalTransform
-from orchestrator.manifest_schema import Resources
+from orchestrator.manifest.schema import Resources
 from orchestrator.records import Results
-from orchestrator.run import Flags, _options
-from orchestrator.trial import run_trial
+from orchestrator.sweeps.run import Flags, _options
+from orchestrator.trials.trial import run_trial
 from tests.datasets.pixel_streams import EACH, EVALUATION, eval_hash, train_hash
 from tests.orchestrator.trials import planned
 from training.runtime import Runtime

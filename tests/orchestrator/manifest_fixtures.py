@@ -14,7 +14,7 @@ from PIL import Image
 
 import datasets
 from datasets.base import Dataset, DatasetInfo, Entry, Published
-from orchestrator.manifest import ManifestError, load_manifest
+from orchestrator.manifest.read import ManifestError, load_manifest
 from tests.conftest import ROOT
 
 DOMAINS = ("real", "painting", "sketch")

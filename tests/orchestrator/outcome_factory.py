@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.outcomes import write_predictions
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial
+from orchestrator.trials.outcomes import write_predictions
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
 from training.evaluate import Outcomes
 

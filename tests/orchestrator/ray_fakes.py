@@ -162,7 +162,7 @@ ACTIONS = {
 
 def main(root: str, seconds: str, count: str) -> None:
     """A driver of its own: `python -m tests.orchestrator.ray_fakes RESULTS SECONDS COUNT` runs COUNT sleeps."""
-    from orchestrator.sweep import SweepOptions, run_sweep
+    from orchestrator.sweeps.sweep import SweepOptions, run_sweep
 
     trials = [make_trial("sleep", seed=seed, seconds=float(seconds)) for seed in range(int(count))]
     try:

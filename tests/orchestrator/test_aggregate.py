@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aggregate import Board, Table, aggregate
+from orchestrator.analysis.aggregate import Board, Table, aggregate
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series, combine, difference
 from orchestrator.records import Loaded
-from orchestrator.rows import Row
-from orchestrator.series import Series, combine, difference
 from tests.orchestrator.record_factory import Folder, demo, incomplete
 
 DOMAINS = ("real", "clipart", "sketch")

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.aggregate import Board, Table, aggregate
-from orchestrator.board_statistics import with_statistics
-from orchestrator.calibration import class_changes, curve
-from orchestrator.intervals import RowStatistics
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.aggregate import Board, Table, aggregate
+from orchestrator.analysis.board_statistics import with_statistics
+from orchestrator.analysis.calibration import class_changes, curve
+from orchestrator.analysis.intervals import RowStatistics
+from orchestrator.analysis.predictions import read_predictions
+from orchestrator.analysis.row_outcomes import Cell, RowOutcomes, SharedImages
+from orchestrator.analysis.statistics import PairedBootstrap, rank
 from orchestrator.records import Results, load_plans, load_records
 from orchestrator.report import build_report
 from orchestrator.report.export import escape
 from orchestrator.report.tables import columns
-from orchestrator.row_outcomes import Cell, RowOutcomes, SharedImages
-from orchestrator.statistics import PairedBootstrap, rank
 from tests.orchestrator.outcome_factory import write_outcomes, write_results
 from tests.orchestrator.record_factory import DOMAINS, Folder
 

@@ -15,9 +15,9 @@ from datasets import DatasetError
 from datasets.shards import Prepared, open_prepared, write_prepared
 from datasets.stream import samples
 from orchestrator.bad_input import BadInputError
-from orchestrator.captioner import CoCaCaptioner, greedy_captions
-from orchestrator.captions import find_prepared, from_jsonl, write_captions
 from orchestrator.cli import app
+from orchestrator.prepare.captioner import CoCaCaptioner, greedy_captions
+from orchestrator.prepare.captions import find_prepared, from_jsonl, write_captions
 from tests.datasets.fakes import COUNTS, Fake
 
 QUIET = Console(quiet=True)
@@ -123,7 +123,7 @@ def test_every_key_and_line_that_does_not_fit_is_named_and_nothing_is_written(pl
 def test_a_coca_model_writes_captions_and_an_interrupted_run_goes_on(
     plain: Prepared, coca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.captioner.BATCH_SIZE", 4)
+    monkeypatch.setattr("orchestrator.prepare.captioner.BATCH_SIZE", 4)
     captioner = talkative(coca, to=tmp_path / "new/fake")
     made = write_captions(plain, tmp_path / "new/fake", captioner.origin, captioner, console=QUIET)
     captions = {s.key: s.caption for domain in COUNTS for s in samples(made, domain, "train")}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.aggregate import Board, aggregate
-from orchestrator.choice import Rule, restrict
+from orchestrator.analysis.aggregate import Board, aggregate
+from orchestrator.analysis.choice import Rule, restrict
 from orchestrator.cli import app
 from orchestrator.records import Loaded
 from orchestrator.report.export import markdown

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import orchestrator.run
+import orchestrator.sweeps.run
 from orchestrator.__main__ import wrong_datasets
 from orchestrator.cli import app
-from orchestrator.driver import SweepError
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import ErrorInfo, Results, load_plans, write_record
-from orchestrator.sweep import SweepOptions, SweepSummary
+from orchestrator.sweeps.driver import SweepError
+from orchestrator.sweeps.sweep import SweepOptions, SweepSummary
 from tests.orchestrator.manifest_fixtures import BASE, SOUP, changed, folder, write
 from tests.orchestrator.test_plan import record_of
 
@@ -67,8 +67,8 @@ class FakeSweep:
 @pytest.fixture
 def sweep(monkeypatch) -> FakeSweep:
     fake = FakeSweep()
-    monkeypatch.setattr(orchestrator.run, "run_sweep", fake)
-    monkeypatch.setattr(orchestrator.run, "build_report", lambda root: [root / "leaderboard.html"])
+    monkeypatch.setattr(orchestrator.sweeps.run, "run_sweep", fake)
+    monkeypatch.setattr(orchestrator.sweeps.run, "build_report", lambda root: [root / "leaderboard.html"])
     return fake
 
 
@@ -151,7 +151,7 @@ class TestBadInput:
         def refuse(*_, **__):
             raise SweepError("another sweep is writing")
 
-        monkeypatch.setattr(orchestrator.run, "run_sweep", refuse)
+        monkeypatch.setattr(orchestrator.sweeps.run, "run_sweep", refuse)
         result = call("run")
         assert (result.exit_code, result.stderr) == (2, "another sweep is writing\n")
 
@@ -240,14 +240,14 @@ class TestRun:
         def interrupt(*_, **__):
             raise KeyboardInterrupt("signal 15")
 
-        monkeypatch.setattr(orchestrator.run, "run_sweep", interrupt)
+        monkeypatch.setattr(orchestrator.sweeps.run, "run_sweep", interrupt)
         result = call("run")
         assert result.exit_code == 130
         assert result.stderr == "interrupted: run the same command again to continue\n"
 
     def test_a_bug_keeps_its_traceback(self, folder, sweep, monkeypatch):
         write(BASE)
-        monkeypatch.setattr(orchestrator.run, "write_plan", lambda *_: 1 / 0)
+        monkeypatch.setattr(orchestrator.sweeps.run, "write_plan", lambda *_: 1 / 0)
         assert isinstance(call("run").exception, ZeroDivisionError)
 
 

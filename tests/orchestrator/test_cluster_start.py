@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator import cluster
+from orchestrator.sweeps import cluster
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:

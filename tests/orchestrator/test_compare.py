@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from orchestrator.analysis.compare import MEAN, CompareError, Side, compare, pick, sides
+from orchestrator.analysis.predictions import PredictionsError, read_predictions
 from orchestrator.cli import app
-from orchestrator.compare import MEAN, CompareError, Side, compare, pick, sides
-from orchestrator.predictions import PredictionsError, read_predictions
 from orchestrator.records import Results, load_plans, load_records
 from tests.orchestrator.outcome_factory import write_outcomes, write_results
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder

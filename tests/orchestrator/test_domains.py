@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from datasets.shards import write_prepared
-from orchestrator.estimate import Estimate, estimate
-from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.manifest_schema import json_schema
-from orchestrator.plan import make_plans
-from orchestrator.plan_view import print_plan
+from orchestrator.manifest.read import ManifestError, load_manifest
+from orchestrator.manifest.schema import json_schema
+from orchestrator.manifest.yaml_lines import load_yaml
+from orchestrator.planning.estimate import Estimate, estimate
+from orchestrator.planning.plan import make_plans
+from orchestrator.planning.plan_view import print_plan
+from orchestrator.planning.unprepared import unprepared
 from orchestrator.spec import BenchmarkPlan, DataRef
-from orchestrator.unprepared import unprepared
-from orchestrator.yaml_lines import load_yaml
 from tests.orchestrator.manifest_fixtures import BASE, PartsDataset, changed, folder, write
 
 __all__ = ["folder"]

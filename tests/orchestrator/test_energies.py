@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from datasets.shards import Prepared
-from orchestrator import bench as bench_module
-from orchestrator.bench import Bench
-from orchestrator.features import energy_coordinates, read_features
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.predictions import read_predictions
 from orchestrator.records import Evaluation, Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.trial import run_trial
+from orchestrator.trials import bench as bench_module
+from orchestrator.trials.bench import Bench
+from orchestrator.trials.features import energy_coordinates, read_features
+from orchestrator.trials.trial import run_trial
 from tests.conftest import ROOT
 from tests.orchestrator.trials import planned
 from training.checkpoint import load_tensors
@@ -162,7 +162,7 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial
-from orchestrator.trial import run_trial
+from orchestrator.trials.trial import run_trial
 from training.runtime import Runtime
 folder, rank, trials = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 torch.set_num_threads(1)

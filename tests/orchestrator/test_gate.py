@@ -13,16 +13,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import datasets
-import orchestrator.run
+import orchestrator.sweeps.run
 from datasets.shards import Prepared, open_prepared
-from orchestrator import gate
 from orchestrator.cli import app
-from orchestrator.driver import Driver
+from orchestrator.planning import gate
 from orchestrator.records import Results, TrialRecord, load_records, read_record
-from orchestrator.searcher import Graph
 from orchestrator.spec import PlannedTrial, PublishedValue
-from orchestrator.sweep import SweepSummary
-from orchestrator.trial import run_trial
+from orchestrator.sweeps.driver import Driver
+from orchestrator.sweeps.searcher import Graph
+from orchestrator.sweeps.sweep import SweepSummary
+from orchestrator.trials.trial import run_trial
 from tests.orchestrator.small_benchmark import write_manifest
 from tests.orchestrator.trials import planned
 from training.runtime import Runtime
@@ -82,7 +82,7 @@ class Quiet:
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch) -> LocalSweep:
     local = LocalSweep()
-    monkeypatch.setattr(orchestrator.run, "run_sweep", local)
+    monkeypatch.setattr(orchestrator.sweeps.run, "run_sweep", local)
     return local
 
 

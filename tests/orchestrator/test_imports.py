@@ -10,8 +10,10 @@ import pytest
 
 from tests.conftest import ROOT
 
-RAY_FREE = "training.fit training.evaluate methods datasets.stream datasets.shards datasets.demo orchestrator.trial"
-TORCH_FREE = "orchestrator.spec orchestrator.records orchestrator.aggregate orchestrator.report"
+RAY_FREE = (
+    "training.fit training.evaluate methods datasets.stream datasets.shards datasets.demo orchestrator.trials.trial"
+)
+TORCH_FREE = "orchestrator.spec orchestrator.records orchestrator.analysis.aggregate orchestrator.report"
 
 
 def loaded_after(imports: str, *wanted: str) -> list[str]:
@@ -31,7 +33,8 @@ def test_training_methods_and_datasets_load_no_ray() -> None:
 
 def test_records_aggregation_and_report_load_neither_ray_nor_torch() -> None:
     watching = (
-        "orchestrator.live orchestrator.serve orchestrator.trackers orchestrator.track_process orchestrator.live_cli"
+        "orchestrator.live.rebuild orchestrator.live.serve orchestrator.tracking.trackers "
+        "orchestrator.tracking.process orchestrator.commands.live"
     )
     assert loaded_after(watching, "ray", "torch", "tensorboardX", "pydantic") == ["pydantic"]
     assert loaded_after(TORCH_FREE, "ray", "torch", "pydantic") == ["pydantic"]

@@ -17,13 +17,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import orchestrator.run
+import orchestrator.sweeps.run
 from orchestrator.cli import app
-from orchestrator.driver import Driver
-from orchestrator.live import Rebuilder, signature, watch
+from orchestrator.live.rebuild import Rebuilder, signature, watch
+from orchestrator.live.serve import ServeError, Server, reloading
 from orchestrator.records import Results, write_atomic, write_record
 from orchestrator.report import build_report
-from orchestrator.serve import ServeError, Server, reloading
+from orchestrator.sweeps.driver import Driver
 from tests.conftest import ROOT
 from tests.orchestrator.processes import hear_ctrl_c
 from tests.orchestrator.record_factory import Folder
@@ -261,14 +261,17 @@ def test_a_sweep_tells_its_observers(tmp_path: Path) -> None:
 
 def test_run_closes_its_observers_however_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     spy = Spy()
-    monkeypatch.setattr(orchestrator.run, "Rebuilder", lambda root: spy)
+    monkeypatch.setattr(orchestrator.sweeps.run, "Rebuilder", lambda root: spy)
     manifest: Any = type("Made", (), {"results": tmp_path, "track": ()})
     console = Console(highlight=False)
-    with pytest.raises(KeyboardInterrupt), orchestrator.run._observers(manifest, orchestrator.run.Flags(), console):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        orchestrator.sweeps.run._observers(manifest, orchestrator.sweeps.run.Flags(), console),
+    ):
         raise KeyboardInterrupt
     assert spy.calls == [("close",)]
     assert capsys.readouterr().out == "a last line\n"
-    with orchestrator.run._observers(manifest, orchestrator.run.Flags(report=False), console) as found:
+    with orchestrator.sweeps.run._observers(manifest, orchestrator.sweeps.run.Flags(report=False), console) as found:
         assert found == []
 
 

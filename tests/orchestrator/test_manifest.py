@@ -6,12 +6,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.manifest_errors import suggestion
-from orchestrator.manifest_methods import list_depths
-from orchestrator.manifest_schema import json_schema
+from orchestrator.manifest.errors import suggestion
+from orchestrator.manifest.methods import list_depths
+from orchestrator.manifest.read import ManifestError, load_manifest
+from orchestrator.manifest.schema import json_schema
+from orchestrator.manifest.yaml_lines import load_yaml
 from orchestrator.paths import HOME_VARIABLE
-from orchestrator.yaml_lines import load_yaml
 from tests.orchestrator.manifest_fixtures import BASE, changed, folder, write
 from training.config import Recipe
 

@@ -6,7 +6,7 @@ import copy
 import pytest
 import yaml
 
-from orchestrator.manifest import ManifestError, load_manifest
+from orchestrator.manifest.read import ManifestError, load_manifest
 from tests.orchestrator.manifest_fixtures import BASE, changed, folder, problems, write
 
 __all__ = ["folder"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.yaml_lines import YamlError, load_yaml, show
+from orchestrator.manifest.yaml_lines import YamlError, load_yaml, show
 
 
 def load(tmp_path: Path, content: str | bytes):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.aggregate import aggregate
+from orchestrator.analysis.aggregate import aggregate
+from orchestrator.analysis.merge import MergeConflictError, merge
 from orchestrator.bad_input import BadInputError
 from orchestrator.cli import app
-from orchestrator.merge import MergeConflictError, merge
 from orchestrator.records import Results, load_plans, load_records, read_record, write_record
 from tests.orchestrator.record_factory import Folder, demo
 

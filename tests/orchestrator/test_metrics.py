@@ -11,14 +11,14 @@ from hypothesis.extra import numpy as arrays
 from scipy import stats
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from orchestrator.metrics import (
+from orchestrator.analysis.metrics import (
     calibration_bins,
     expected_calibration_error,
     pearson,
     per_class_accuracy,
     relative_accuracy,
 )
-from orchestrator.robustness import fit_line
+from orchestrator.analysis.robustness import fit_line
 
 
 @pytest.mark.parametrize("num_bins", [10, 15, 100])

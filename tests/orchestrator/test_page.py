@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aggregate import aggregate
+from orchestrator.analysis.aggregate import aggregate
 from orchestrator.records import Loaded, Results
 from orchestrator.report import build_report
 from orchestrator.report.header import duration

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.aggregate import aggregate
+from orchestrator.analysis.aggregate import aggregate
 from orchestrator.records import Loaded
 from orchestrator.report import build_report
 from orchestrator.report.page import html_text

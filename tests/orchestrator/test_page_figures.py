@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from orchestrator.aggregate import Table, aggregate
-from orchestrator.board_statistics import with_statistics
-from orchestrator.intervals import Interval, RowStatistics
+from orchestrator.analysis.aggregate import Table, aggregate
+from orchestrator.analysis.board_statistics import with_statistics
+from orchestrator.analysis.intervals import Interval, RowStatistics
 from orchestrator.records import Loaded, Results, load_plans, load_records
 from orchestrator.report import charts, figures, row_charts
 from orchestrator.report.maps import source_target

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from datasets.shards import write_prepared
-from orchestrator.estimate import Estimate, estimate
-from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.plan import image_counts, make_plans, statuses
+from orchestrator.manifest.read import ManifestError, load_manifest
+from orchestrator.planning.estimate import Estimate, estimate
+from orchestrator.planning.plan import image_counts, make_plans, statuses
+from orchestrator.planning.unprepared import unprepared
 from orchestrator.records import ErrorInfo, Evaluation, Results, TrialRecord, write_record
 from orchestrator.spec import (
     ADDED,
@@ -24,7 +25,6 @@ from orchestrator.spec import (
     canonical_json,
     trial_id,
 )
-from orchestrator.unprepared import unprepared
 from tests.orchestrator.manifest_fixtures import BASE, PublishedDataset, TinyDataset, changed, folder, write
 from training.config import Recipe
 

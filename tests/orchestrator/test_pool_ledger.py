@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.broker import Broker, Lease, Ledger
+from orchestrator.sweeps.broker import Broker, Lease, Ledger
 
 
 def test_trials_are_leased_in_order_and_once():

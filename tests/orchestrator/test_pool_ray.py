@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.driver import SweepError
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.sweep import SweepOptions, SweepSummary, run_sweep
+from orchestrator.sweeps.driver import SweepError
+from orchestrator.sweeps.sweep import SweepOptions, SweepSummary, run_sweep
 from tests.orchestrator.processes import wait_for
 from tests.orchestrator.ray_fakes import ENTRY, make_plan, make_trial, runs
 
@@ -51,7 +51,7 @@ def sweep(results: Results, trials: dict[str, PlannedTrial], options: SweepOptio
 
 @pytest.fixture(scope="module")
 def ray_session() -> Iterator[None]:
-    from orchestrator import cluster
+    from orchestrator.sweeps import cluster
 
     with cluster.session(dashboard=False):
         yield

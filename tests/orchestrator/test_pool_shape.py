@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cluster import GIB, ClusterError, Request, Shape, fit
+from orchestrator.sweeps.cluster import GIB, ClusterError, Request, Shape, fit
 
 LAPTOP = {"CPU": 2.0, "memory": 5 * GIB}
 SERVER = {"CPU": 64.0, "memory": 400 * GIB, "GPU": 8.0}

@@ -10,14 +10,14 @@ import torch
 
 from datasets.shards import Prepared, write_prepared
 from methods import load
-from orchestrator.bench import Bench
 from orchestrator.identity import pool_identity
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial, trial_id
-from orchestrator.trial import run_trial
-from orchestrator.warm import TrialError
+from orchestrator.trials.bench import Bench
+from orchestrator.trials.trial import run_trial
+from orchestrator.trials.warm import TrialError
 from tests.datasets.fakes import Fake
 from tests.orchestrator.manifest_fixtures import changed, folder, problems, write
 from tests.orchestrator.trials import planned
@@ -95,7 +95,7 @@ class TestTrial:
         (kept,) = (results.root / "cache").glob("pool-*")
         assert kept.name.startswith("pool-image-")
         weights, _ = load_tensors(results.trial(trial.id) / "model.safetensors")
-        monkeypatch.setattr("orchestrator.pairs.PairPool._images", None)  # nothing is computed again
+        monkeypatch.setattr("orchestrator.prepare.pairs.PairPool._images", None)  # nothing is computed again
         shutil.rmtree(results.trial(trial.id))
         run_trial(trial, results, Runtime(), 1)
         again, _ = load_tensors(results.trial(trial.id) / "model.safetensors")

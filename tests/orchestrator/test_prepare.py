@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import datasets
 import datasets.sources.download
 import datasets.storage
-import orchestrator.prepare_display as module
+import orchestrator.prepare.display as module
 from datasets import DatasetError
 from datasets.base import Entry, Published, PublishedFile, RawSample
 from datasets.shard_file import OpenShard
@@ -21,9 +21,9 @@ from datasets.shard_journal import JOURNAL
 from datasets.shard_writer import only_one
 from datasets.shards import Done, open_prepared, write_prepared
 from orchestrator.cli import app
-from orchestrator.prepare import Options, prepare
-from orchestrator.prepare_display import Display, Transfers
-from orchestrator.upload import bound
+from orchestrator.prepare.dataset import Options, prepare
+from orchestrator.prepare.display import Display, Transfers
+from orchestrator.prepare.upload import bound
 from tests.datasets.fakes import COUNTS, Fake, picture
 
 TOTAL = sum(sum(splits.values()) for splits in COUNTS.values())

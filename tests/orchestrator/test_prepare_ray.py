@@ -8,9 +8,9 @@ import pytest
 
 from datasets import shard_file
 from datasets.shards import write_prepared
-from orchestrator.cluster import session
-from orchestrator.prepare_ray import over_ray
-from orchestrator.verify import verify
+from orchestrator.prepare.on_ray import over_ray
+from orchestrator.prepare.verify import verify
+from orchestrator.sweeps.cluster import session
 from tests.datasets.fakes import Fake
 from tests.datasets.parallel_fakes import Failing
 from tests.datasets.test_bad_input import contents

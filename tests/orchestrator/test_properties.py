@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.aggregate import Board, Table, aggregate
-from orchestrator.merge import merge
+from orchestrator.analysis.aggregate import Board, Table, aggregate
+from orchestrator.analysis.merge import merge
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.series import Series
+from orchestrator.analysis.statistics import PairedBootstrap, rank
 from orchestrator.records import Loaded, Results, load_plans, load_records
-from orchestrator.rows import Row
-from orchestrator.series import Series
-from orchestrator.statistics import PairedBootstrap, rank
 from tests.orchestrator.record_factory import Folder
 
 DOMAINS = ("real", "clipart", "sketch")

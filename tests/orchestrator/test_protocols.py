@@ -17,15 +17,15 @@ from datasets.base import Entry, Published
 from datasets.shards import Prepared, write_prepared
 from methods.base import Method
 from methods.ft import FT
-from orchestrator.bench import Bench
 from orchestrator.conformance.tiny import Blobs
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
-from orchestrator.progress import accuracies
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results, TrialRecord, read_record, write_plan
 from orchestrator.report import build_report
 from orchestrator.spec import DataRef, PlannedTrial
-from orchestrator.trial import run_trial
+from orchestrator.sweeps.progress import accuracies
+from orchestrator.trials.bench import Bench
+from orchestrator.trials.trial import run_trial
 from tests.orchestrator.trials import RECIPE, planned
 from training.checkpoint import load_tensors
 from training.evaluate import evaluate

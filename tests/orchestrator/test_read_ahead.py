@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator import resampling, row_outcomes
-from orchestrator.predictions import PredictionsError
-from orchestrator.row_outcomes import ReadAhead, read_blocks
-from orchestrator.statistics import PairedBootstrap
+from orchestrator.analysis import resampling, row_outcomes
+from orchestrator.analysis.predictions import PredictionsError
+from orchestrator.analysis.row_outcomes import ReadAhead, read_blocks
+from orchestrator.analysis.statistics import PairedBootstrap
 from tests.orchestrator.outcome_factory import write_results
 
 

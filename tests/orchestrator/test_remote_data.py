@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from datasets.shards import Prepared, open_prepared, write_prepared
-from orchestrator.manifest import ManifestError, load_manifest
+from orchestrator.manifest.read import ManifestError, load_manifest
 from orchestrator.paths import data_place
-from orchestrator.plan import make_plans
-from orchestrator.progress import Board, fetching
+from orchestrator.planning.plan import make_plans
+from orchestrator.planning.unprepared import unprepared
 from orchestrator.records import Results
-from orchestrator.trial import run_trial
-from orchestrator.unprepared import unprepared
+from orchestrator.sweeps.progress import Board, fetching
+from orchestrator.trials.trial import run_trial
 from tests.datasets.conftest import cache, server  # noqa: F401
 from tests.datasets.faulty_server import FaultyServer, serving
 from tests.orchestrator.manifest_fixtures import BASE, TinyDataset, changed, folder, write  # noqa: F401

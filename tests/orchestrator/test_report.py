@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.aggregate import aggregate
+from orchestrator.analysis.aggregate import aggregate
 from orchestrator.records import Loaded, Results, load_plans, load_records
 from orchestrator.report import build_report
 from orchestrator.report.export import escape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.predictions import read_predictions
 from orchestrator.records import Evaluation, TrialRecord
 from tests.conftest import ROOT
 from tests.orchestrator.outcome_factory import write_results

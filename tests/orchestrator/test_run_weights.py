@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import training.hub
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results, write_record
 from tests.orchestrator.manifest_fixtures import changed, folder, write
 from tests.orchestrator.test_cli import FakeSweep, call, sweep

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.aggregate import aggregate
-from orchestrator.plan import statuses
-from orchestrator.plan_view import print_plan, print_status
+from orchestrator.analysis.aggregate import aggregate
+from orchestrator.planning.plan import statuses
+from orchestrator.planning.plan_view import print_plan, print_status
+from orchestrator.planning.stale import find_stale, stale_of_plans, tally
 from orchestrator.records import Loaded, Results, load_plans, load_records, write_plan
 from orchestrator.report.page import html_text
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, PlannedTrial, trial_id
-from orchestrator.stale import find_stale, stale_of_plans, tally
 from tests.orchestrator.record_factory import DOMAINS, Folder, demo
 
 CHANGES = {

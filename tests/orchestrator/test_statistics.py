@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from orchestrator.statistics import Correct, Estimate, PairedBootstrap, Ranking, holm, rank
+from orchestrator.analysis.statistics import Correct, Estimate, PairedBootstrap, Ranking, holm, rank
 
 
 def simulated(rng: np.random.Generator, num_seeds: int, num_images: int, seed_sd: float) -> Correct:

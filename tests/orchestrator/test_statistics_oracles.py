@@ -1,4 +1,4 @@
-"""Intervals, p-values and adjustments agree with statsmodels and scipy, which know nothing of `orchestrator.statistics`."""
+"""Intervals, p-values and adjustments agree with statsmodels and scipy, which know nothing of our statistics."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from orchestrator.compare import compare, pick, sides
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.compare import compare, pick, sides
+from orchestrator.analysis.predictions import read_predictions
+from orchestrator.analysis.statistics import PairedBootstrap, holm
 from orchestrator.records import load_plans, load_records
-from orchestrator.statistics import PairedBootstrap, holm
 from tests.orchestrator.outcome_factory import write_results
 
 

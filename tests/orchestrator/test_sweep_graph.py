@@ -1,6 +1,6 @@
 """Which trial may run when, without Ray."""
 
-from orchestrator.searcher import Graph
+from orchestrator.sweeps.searcher import Graph
 from tests.orchestrator.ray_fakes import make_trial
 
 A = make_trial("noop", seed=0)

@@ -15,8 +15,8 @@ def loads(statement: str, package: str) -> bool:
 
 
 def test_relays_and_the_broker_load_no_torch():
-    assert not loads("import orchestrator.relay, orchestrator.broker", "torch")
+    assert not loads("import orchestrator.sweeps.relay, orchestrator.sweeps.broker", "torch")
 
 
 def test_a_sweep_with_nothing_to_run_loads_no_ray():
-    assert not loads("import orchestrator.sweep as s; s.run_sweep([], None, s.SweepOptions())", "ray")
+    assert not loads("import orchestrator.sweeps.sweep as s; s.run_sweep([], None, s.SweepOptions())", "ray")

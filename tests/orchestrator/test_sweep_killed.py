@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from datasets.shards import Prepared
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results, TrialRecord, load_records
-from orchestrator.trial import run_trial
+from orchestrator.trials.trial import run_trial
 from tests.conftest import ROOT
 from tests.orchestrator.processes import MARK, marked, none_left, wait_for
 from tests.orchestrator.small_benchmark import write_manifest

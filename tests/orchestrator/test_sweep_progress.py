@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.progress import Progress, accuracies, duration, one_line
 from orchestrator.records import Evaluation, Results, TrialRecord
+from orchestrator.sweeps.progress import Progress, accuracies, duration, one_line
 from tests.orchestrator.ray_fakes import make_trial
 
 TRIALS = [make_trial("ft", seed=seed) for seed in range(4)]

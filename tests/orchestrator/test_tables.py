@@ -10,12 +10,12 @@ from statistics import fmean
 import plotly.graph_objects as go
 import pytest
 
-from orchestrator.aggregate import Board, Table, aggregate
+from orchestrator.analysis.aggregate import Board, Table, aggregate
+from orchestrator.analysis.rows import Row, train_seconds
 from orchestrator.records import Loaded
 from orchestrator.report import build_report, charts, drawing, figures
 from orchestrator.report.export import heading
 from orchestrator.report.tables import columns
-from orchestrator.rows import Row, train_seconds
 from tests.orchestrator.record_factory import Folder
 
 DOMAINS = ("art", "cartoon", "photo")

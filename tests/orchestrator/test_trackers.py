@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from orchestrator.manifest import ManifestError, load_manifest
+from orchestrator.manifest.read import ManifestError, load_manifest
 from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import PlannedTrial
-from orchestrator.track_process import Call, forward
-from orchestrator.track_sinks import TrackerName
-from orchestrator.trackers import Tracking, final_values
+from orchestrator.tracking.process import Call, forward
+from orchestrator.tracking.sinks import TrackerName
+from orchestrator.tracking.trackers import Tracking, final_values
 from tests.conftest import ROOT
 from tests.orchestrator.manifest_fixtures import BASE, folder, write
 from tests.orchestrator.record_factory import Folder
@@ -241,7 +241,7 @@ def test_a_sweep_without_trials_starts_no_process(tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.trackers.MAX_WAITING", 5)
+    monkeypatch.setattr("orchestrator.tracking.trackers.MAX_WAITING", 5)
     tracking = Tracking(["wandb"], Results(tmp_path), 0.2, python("import time; time.sleep(600)"))
     done, record, _ = sample()
     began = time.monotonic()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from orchestrator.records import Results
-from orchestrator.trackers import Tracking
+from orchestrator.tracking.trackers import Tracking
 from tests.orchestrator.test_trackers import play, sample, send
 
 BLOCK, HEADER = 32 * 1024, 7

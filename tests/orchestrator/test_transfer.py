@@ -22,8 +22,8 @@ from orchestrator.conformance.bench import Killed, kill_at
 from orchestrator.conformance.tiny import Blobs
 from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import PlannedTrial, TransferRef, trial_id
-from orchestrator.trial import run_trial
-from orchestrator.warm import TrialError
+from orchestrator.trials.trial import run_trial
+from orchestrator.trials.warm import TrialError
 from tests.datasets.conftest import cache  # noqa: F401
 from tests.datasets.faulty_server import serving
 from tests.orchestrator.trials import planned

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.outcomes import write_predictions
+from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Evaluation, Results
 from orchestrator.report import build_report
 from orchestrator.spec import PlannedTrial, TransferRef, trial_id
-from orchestrator.statistics import PairedBootstrap
+from orchestrator.trials.outcomes import write_predictions
 from tests.orchestrator.record_factory import DOMAINS, Folder
 from training.evaluate import Outcomes
 

@@ -12,18 +12,18 @@ import pytest
 
 import datasets
 from datasets.shards import open_prepared, write_prepared
-from orchestrator.aggregate import Table, aggregate
-from orchestrator.estimate import estimate
-from orchestrator.manifest import ManifestError, load_manifest
-from orchestrator.plan import image_counts, make_plans
-from orchestrator.progress import accuracies
+from orchestrator.analysis.aggregate import Table, aggregate
+from orchestrator.manifest.read import ManifestError, load_manifest
+from orchestrator.planning.estimate import estimate
+from orchestrator.planning.plan import image_counts, make_plans
+from orchestrator.planning.unprepared import unprepared
 from orchestrator.records import Loaded, TrialRecord
 from orchestrator.report.export import csv_text, markdown
 from orchestrator.report.page import html_text
 from orchestrator.report.remarks import incomplete
 from orchestrator.report.tables import columns
 from orchestrator.spec import UNPREPARED, PlannedTrial, TransferRef, trial_id
-from orchestrator.unprepared import unprepared
+from orchestrator.sweeps.progress import accuracies
 from tests.orchestrator.manifest_fixtures import BASE, TinyDataset, changed, folder, problems, write
 from tests.orchestrator.record_factory import Folder
 

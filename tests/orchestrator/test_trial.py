@@ -13,12 +13,12 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from datasets.shards import Prepared
-from orchestrator.bench import Bench
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.predictions import read_predictions
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.trial import error_info, failed_record, run_trial
-from orchestrator.warm import TrialError
+from orchestrator.trials.bench import Bench
+from orchestrator.trials.trial import error_info, failed_record, run_trial
+from orchestrator.trials.warm import TrialError
 from tests.conftest import ROOT
 from tests.orchestrator.trials import planned
 from training.checkpoint import load_tensors
@@ -128,7 +128,7 @@ def test_the_result_does_not_depend_on_the_worker_or_on_what_ran_before(
     script = (
         "import sys; from pathlib import Path\n"
         "from orchestrator.records import Results; from orchestrator.spec import PlannedTrial\n"
-        "from orchestrator.trial import run_trial; from training.runtime import Runtime\n"
+        "from orchestrator.trials.trial import run_trial; from training.runtime import Runtime\n"
         "trial = PlannedTrial.model_validate_json(Path(sys.argv[1]).read_text())\n"
         "run_trial(trial, Results(Path(sys.argv[2])), Runtime(), attempt=1)\n"
         "assert 'ray' not in sys.modules\n"

@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.features import FEATURES_FILE, TEXT_MOMENT, energy_coordinates
 from orchestrator.records import Results
 from orchestrator.spec import PlannedTrial
+from orchestrator.trials.features import FEATURES_FILE, TEXT_MOMENT, energy_coordinates
 from orchestrator.views.extra import EXTRA, NotHereError
 from orchestrator.views.tsne import apart, embed
 from tests.orchestrator import view_factory as make

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from datasets import shard_file, storage
 from datasets.shards import Prepared, file_sha256, open_prepared, write_prepared
 from orchestrator.cli import app
-from orchestrator.verify import DamagedError, find, verify
+from orchestrator.prepare.verify import DamagedError, find, verify
 from tests.datasets.conftest import cache  # noqa: F401
 from tests.datasets.fakes import Fake, picture
 from tests.datasets.faulty_server import serving

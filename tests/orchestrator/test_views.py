@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.manifest import load_manifest
-from orchestrator.plan import make_plans
-from orchestrator.predictions import read_predictions
+from orchestrator.analysis.predictions import read_predictions
+from orchestrator.analysis.statistics import PairedBootstrap
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
 from orchestrator.records import Loaded, Results
-from orchestrator.statistics import PairedBootstrap
 from orchestrator.views import build_views, views
 from orchestrator.views.join import FilledView, Line, load
 from orchestrator.views.latex import latex, latex_escape

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.outcomes import write_predictions
 from orchestrator.records import Results
 from orchestrator.spec import DataRef, ModelRef, PlannedTrial, TrialSpec, trial_id
+from orchestrator.trials.outcomes import write_predictions
 from orchestrator.views import views
 from tests.orchestrator.record_factory import Folder
 from training.config import Recipe

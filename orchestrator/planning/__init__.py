@@ -1,0 +1,1 @@
+"""From a manifest to trials: identities, edges, what is done, stale or lacking, and the zero-shot gate."""

@@ -1,0 +1,48 @@
+"""Where a manifest's prepared datasets are expected, and what is found there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import datasets
+from datasets.base import DatasetInfo
+from datasets.shards import Prepared, open_prepared
+from datasets.storage import join
+from orchestrator.manifest.read import Benchmark, Manifest, ManifestError
+
+
+def data_folder(manifest: Manifest, benchmark: Benchmark) -> Path | str:
+    """Where the benchmark's prepared dataset is expected."""
+    return folder_of(manifest, benchmark.dataset_ref)
+
+
+def folder_of(manifest: Manifest, ref: str) -> Path | str:
+    """Where the prepared dataset of a reference is expected: a folder or a URL."""
+    name = datasets.folder_name(ref)
+    return manifest.data / name if isinstance(manifest.data, Path) else join(manifest.data, name)
+
+
+def open_planned(manifest: Manifest, ref: str, info: DatasetInfo) -> Prepared | None:
+    """The prepared dataset of a reference, None if there is none. Raises ManifestError if it is damaged or another one."""
+    place = folder_of(manifest, ref)
+    try:
+        prepared = open_prepared(place) if isinstance(place, Path) else _open_remote(place)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ManifestError([" ".join(str(error).split())]) from None
+    if (prepared.name, prepared.revision) != (info.name, info.revision):
+        raise ManifestError(
+            [
+                f"{place}: holds revision {prepared.revision!r} of dataset {prepared.name!r}, expected revision "
+                f"{info.revision!r} of {info.name!r}; prepare that one in its place, or name the other one in the manifest"
+            ]
+        )
+    return prepared
+
+
+@lru_cache(maxsize=256)
+def _open_remote(url: str) -> Prepared:
+    """Planning looks at a dataset more than once, and reads it over the network once."""
+    return open_prepared(url)

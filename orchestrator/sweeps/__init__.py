@@ -1,0 +1,1 @@
+"""A sweep: Ray Tune over a pool of Ray Train groups, its screen, and what watches it."""

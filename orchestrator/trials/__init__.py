@@ -1,0 +1,1 @@
+"""One trial: the bench it gets, what it measures, what it leaves."""
