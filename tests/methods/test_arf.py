@@ -16,7 +16,7 @@ from torch import Tensor
 from datasets.shards import Prepared
 from datasets.stream import Sample
 from methods.arf import check_captions, retrieved
-from orchestrator.prepare.dataset import pairs
+from orchestrator.prepare import pairs
 from tests.bench import RECIPE, Bench, Killed, kill_at, make_method
 from training import retrieval
 from training.model import PretrainedClip
