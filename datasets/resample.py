@@ -2,8 +2,8 @@
 
 Pillow is the definition. `datasets.resample_kernel` computes the same pixels in a fraction of the time, but costs seconds
 to compile, in every process. So it is compiled once a process has resized `COMPILE_AFTER` images, and used only if it then
-agrees with Pillow, whose order of passes has changed between releases, on `_PROBES`. Until then, and if not, Pillow works:
-which of both did is of no consequence, and so no part of a trial's identity.
+agrees with Pillow, whose order of passes has changed between releases, on `_PROBES`. Until then, if not, and where it cannot
+be compiled, Pillow works: which of both did is of no consequence, and so no part of a trial's identity.
 """
 
 from __future__ import annotations
@@ -86,12 +86,18 @@ _KERNEL = _Kernel()
 
 
 def _compiled() -> _Resize | None:
-    from datasets import resample_kernel
+    """The kernel if it can be had and agrees with Pillow; else None, and a line in the log."""
+    try:
+        from datasets import resample_kernel
 
-    for rule in (_tall_first, _never_first):
-        made = _with(resample_kernel.resize, rule)
-        if all(_agrees(made, *probe) for probe in _PROBES):
-            return made
+        for rule in (_tall_first, _never_first):
+            made = _with(resample_kernel.resize, rule)
+            if all(_agrees(made, *probe) for probe in _PROBES):
+                return made
+    except Exception as error:  # numba and LLVM raise what they like, and no trial needs them
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        log.warning("the fast resize cannot be compiled (%.300s): Pillow is used itself, which is slower", reason)
+        return None
     log.warning("Pillow %s resizes in a way unknown here: it is used itself, which is slower", PIL.__version__)
     return None
 

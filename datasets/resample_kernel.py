@@ -12,19 +12,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import boolean, float64, int32, int64, njit, types, uint8, uint32, void
+from numba import boolean, float64, int32, int64, njit, types, uint8, void
+
+from datasets.resample_vectors import LOW, PRECISION, WIDTH, turning, weighing
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-PRECISION = 22
 _HALF = 1 << (PRECISION - 1)
+_BELOW = int32((1 << LOW) - 1)
 _BYTES = types.Array(uint8, 2, "C", readonly=True)
 _OUT = types.Array(uint8, 2, "C")
 _STARTS = types.Array(int64, 1, "C")
 _WEIGHTS = types.Array(int32, 2, "C")
 _TAPS: Any = types.Tuple([_STARTS, _WEIGHTS])  # type: ignore[no-untyped-call]
-_WORDS = types.Array(uint32, 2, "C", readonly=True)
-_PIXELS: Any = types.UniTuple(uint32, 4)(uint32, uint32, uint32)  # type: ignore[no-untyped-call]
 _SPAN: Any = types.UniTuple(int64, 2)  # type: ignore[no-untyped-call]
 
 
@@ -82,44 +82,53 @@ def _taps(length: int, low: float, high: float, size: int, mirror: bool) -> tupl
 
 
 _COMBINE = void(_BYTES, int64, int64, _STARTS, _WEIGHTS, _OUT)
+_weigh4, _weigh6, _turn, _turn_edge = weighing(2), weighing(3), turning(16), turning(12)
+
+
+@_compiled(int32(int32, int32))
+def _two(first: int, second: int) -> Any:
+    """Two numbers of 16 bits in one of 32."""
+    return int32(first & int32(0xFFFF) | second << int32(16))
 
 
 @_compiled(_COMBINE)
 def _combine4(lines: Any, begin: int, width: int, starts: Any, weights: Any, out: Any) -> None:
-    """`_combine` for sums of 4 lines, that is to enlarge. Written out, so that sums stay in registers."""
-    end = begin + width
+    """`_combine` for sums of 4 lines, that is to enlarge; `width` is at least `WIDTH`, as for the next."""
+    stride, last = lines.shape[1], width - WIDTH
     for output in range(starts.shape[0]):
-        first, to = starts[output], out[output]
-        a, b = lines[first, begin:end], lines[first + 1, begin:end]
-        c, d = lines[first + 2, begin:end], lines[first + 3, begin:end]
+        a, to = lines.ctypes.data + begin + starts[output] * stride, out.ctypes.data + output * out.shape[1]
+        b, c, d = a + stride, a + 2 * stride, a + 3 * stride
         w0, w1, w2, w3 = weights[0, output], weights[1, output], weights[2, output], weights[3, output]
-        for i in range(width):
-            total = int32(_HALF + a[i] * w0 + b[i] * w1 + c[i] * w2 + d[i] * w3)
-            to[i] = min(max(total >> PRECISION, 0), 255)
+        high = _two(w0 >> LOW, w1 >> LOW), _two(w2 >> LOW, w3 >> LOW)
+        low = _two(w0 & _BELOW, w1 & _BELOW), _two(w2 & _BELOW, w3 & _BELOW)
+        for i in range(0, last, WIDTH):
+            _weigh4(to + i, (a + i, b + i, c + i, d + i), high, low)
+        _weigh4(to + last, (a + last, b + last, c + last, d + last), high, low)
 
 
 @_compiled(_COMBINE)
-def _combine5(lines: Any, begin: int, width: int, starts: Any, weights: Any, out: Any) -> None:
-    """`_combine` for sums of 5 lines, that is to reduce by up to a quarter."""
-    end = begin + width
+def _combine6(lines: Any, begin: int, width: int, starts: Any, weights: Any, out: Any) -> None:
+    """`_combine` for sums of 5 or 6 lines, that is to reduce by up to a third; a sixth that is none weighs nothing."""
+    stride, last, six = lines.shape[1], width - WIDTH, int64(weights.shape[0] == 6)
     for output in range(starts.shape[0]):
-        first, to = starts[output], out[output]
-        a, b = lines[first, begin:end], lines[first + 1, begin:end]
-        c, d, e = lines[first + 2, begin:end], lines[first + 3, begin:end], lines[first + 4, begin:end]
+        a, to = lines.ctypes.data + begin + starts[output] * stride, out.ctypes.data + output * out.shape[1]
+        b, c, d, e, f = a + stride, a + 2 * stride, a + 3 * stride, a + 4 * stride, a + (4 + six) * stride
         w0, w1, w2, w3 = weights[0, output], weights[1, output], weights[2, output], weights[3, output]
-        w4 = weights[4, output]
-        for i in range(width):
-            total = int32(_HALF + a[i] * w0 + b[i] * w1 + c[i] * w2 + d[i] * w3 + e[i] * w4)
-            to[i] = min(max(total >> PRECISION, 0), 255)
+        w4, w5 = weights[4, output], weights[4 + six, output] * int32(six)
+        high = _two(w0 >> LOW, w1 >> LOW), _two(w2 >> LOW, w3 >> LOW), _two(w4 >> LOW, w5 >> LOW)
+        low = _two(w0 & _BELOW, w1 & _BELOW), _two(w2 & _BELOW, w3 & _BELOW), _two(w4 & _BELOW, w5 & _BELOW)
+        for i in range(0, last, WIDTH):
+            _weigh6(to + i, (a + i, b + i, c + i, d + i, e + i, f + i), high, low)
+        _weigh6(to + last, (a + last, b + last, c + last, d + last, e + last, f + last), high, low)
 
 
 @_compiled(_COMBINE)
 def _combine(lines: Any, begin: int, width: int, starts: Any, weights: Any, out: Any) -> None:
     """out[o, :width] = the weighted sum of lines starts[o]..., bytes begin to begin + width, rounded and clipped."""
-    if weights.shape[0] == 4:
+    if weights.shape[0] == 4 and width >= WIDTH:
         return _combine4(lines, begin, width, starts, weights, out)
-    if weights.shape[0] == 5:
-        return _combine5(lines, begin, width, starts, weights, out)
+    if 5 <= weights.shape[0] <= 6 and width >= WIDTH:
+        return _combine6(lines, begin, width, starts, weights, out)
     for output in range(starts.shape[0]):
         to, sums = out[output], np.full(width, _HALF, np.int32)
         for tap in range(weights.shape[0]):
@@ -137,53 +146,30 @@ def _up4(count: int) -> int:
     return (count + 3) // 4 * 4
 
 
-@_compiled(_PIXELS)
-def _pixels(a: int, b: int, c: int) -> Any:
-    """The four pixels, 24 bits each, in 12 bytes."""
-    low, high = uint32(0xFFFF), uint32(0xFF)
-    return (
-        a & uint32(0xFFFFFF),
-        a >> uint32(24) | (b & low) << uint32(8),
-        b >> uint32(16) | (c & high) << uint32(16),
-        c >> uint32(8),
-    )
-
-
-@_compiled(void(_WORDS, int64, int64, int64, int64, types.Array(uint32, 2, "C")))
-def _transpose4(image: Any, first: int, count: int, begin: int, width: int, out: Any) -> None:
-    """`_transpose` of 4 x 4 pixels at a time, 12 bytes being 3 words in little-endian order; ends one block later."""
-    for row in range(count // 4):
-        lines = image[first + 4 * row : first + 4 * row + 4]
-        for block in range((width + 3) // 4):
-            q = 3 * (begin // 4 + block)
-            a = _pixels(lines[0, q], lines[0, q + 1], lines[0, q + 2])
-            b = _pixels(lines[1, q], lines[1, q + 1], lines[1, q + 2])
-            c = _pixels(lines[2, q], lines[2, q + 1], lines[2, q + 2])
-            d = _pixels(lines[3, q], lines[3, q + 1], lines[3, q + 2])
-            for i in range(4):
-                to = out[4 * block + i]
-                to[3 * row] = a[i] | b[i] << uint32(24)
-                to[3 * row + 1] = b[i] >> uint32(8) | c[i] << uint32(16)
-                to[3 * row + 2] = c[i] >> uint32(16) | d[i] << uint32(8)
-
-
 @_compiled(void(_BYTES, int64, int64, int64, int64, _OUT))
 def _transpose(image: Any, first: int, count: int, begin: int, width: int, out: Any) -> None:
     """Pixels `begin` to `begin + width` of lines `first` to `first + count` become lines of `out` (>= width, 3 count).
 
-    Sooner where all of that and the lengths of lines are multiples of 4 and `out` has lines for whole blocks.
+    Sooner where `count` is a multiple of 4, and both `image` and `out` have room for one of `width`.
     """
-    even = count % 4 == begin % 4 == image.shape[1] % 12 == out.shape[1] % 4 == image.ctypes.data % 4 == 0
-    if even and out.shape[0] >= _up4(width):
-        return _transpose4(image.view(np.uint32), first, count, begin, width, out.view(np.uint32))
+    whole = _up4(width)
+    if count % 4 == 0 and 3 * (begin + whole) <= image.shape[1] and whole <= out.shape[0]:
+        line, to_line = image.shape[1], out.shape[1]
+        for block in range(0, whole, 4):
+            source, to = image.ctypes.data + first * line + 3 * (begin + block), out.ctypes.data + block * to_line
+            inside = count - 4 if block + 4 < whole else 0  # reads and writes of 16 bytes stay within both arrays
+            for row in range(0, inside, 4):
+                _turn(source + row * line, line, to + 3 * row, to_line)
+            for row in range(inside, count, 4):
+                _turn_edge(source + row * line, line, to + 3 * row, to_line)
+        return
     for tile in range(0, width, 16):  # so that what is written stays in the cache
         for row in range(count):
-            line = image[first + row]
+            line_in = image[first + row]
             for place in range(tile, min(tile + 16, width)):
-                out[place, 3 * row] = line[3 * (begin + place)]
-                out[place, 3 * row + 1] = line[3 * (begin + place) + 1]
-                out[place, 3 * row + 2] = line[3 * (begin + place) + 2]
-    return None
+                out[place, 3 * row] = line_in[3 * (begin + place)]
+                out[place, 3 * row + 1] = line_in[3 * (begin + place) + 1]
+                out[place, 3 * row + 2] = line_in[3 * (begin + place) + 2]
 
 
 @_compiled(_SPAN(_STARTS, _WEIGHTS))
@@ -191,6 +177,13 @@ def _span(starts: Any, weights: Any) -> tuple[int, int]:
     """(first, count) of the inputs that any output needs."""
     first = min(starts[0], starts[-1])
     return first, max(starts[0], starts[-1]) + weights.shape[0] - first
+
+
+@_compiled(_SPAN(int64, int64, int64))
+def _whole(first: int, count: int, length: int) -> tuple[int, int]:
+    """A span of a multiple of 4 around this one, if any lies within `length`."""
+    whole = _up4(count)
+    return (min(first, length - whole), whole) if whole <= length else (first, count)
 
 
 @_compiled(void(_BYTES, boolean, boolean, float64, float64, float64, float64, boolean, _OUT))
@@ -223,11 +216,8 @@ def resize(
     first, count = _span(starts, weights)
     begin, across = _span(then_starts, then_weights)
     if by_columns == vertical_first:  # what is turned, in whole blocks of 4 if possible
-        lines_in = image.shape[0]
-        count, first = count + first % 4, first - first % 4
-        if _up4(across) <= lines_in:
-            across = _up4(across)
-            begin = min(begin, lines_in - across)
+        first, count = _whole(first, count, image.shape[1] // 3)
+        begin, across = _whole(begin, across, image.shape[0])
     then_starts -= begin
     once = np.empty((size, 3 * _up4(across)), np.uint8)
     if by_columns == vertical_first:

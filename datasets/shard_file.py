@@ -31,7 +31,7 @@ class OpenShard:
         # As webdataset's own writer does it, which would load torch. Fixed times and owners: the same samples give the
         # same bytes. pax headers appear only where a name needs them.
         file = cast("IO[bytes]", self._hashing)  # a tar that is written as a stream needs nothing but `write`
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - `close` does
 
     def write(self, sample: RawSample) -> None:
         """Add a sample: its image, `.cls` and, if it has a caption, `.txt`, in the order of the extensions."""

@@ -56,7 +56,12 @@ class StanfordCars(Downstream):
         if not {"fname", "class"} <= set(rows.dtype.names or ()):
             raise DatasetError(f"{files.where(path)}: annotations have no fields 'fname' and 'class'")
         for number, row in enumerate(rows, start=1):
-            name, label = str(row["fname"].item()), int(row["class"].item())
+            try:
+                name, label = str(row["fname"].item()), int(row["class"].item())
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DatasetError(
+                    f"{files.where(path)}: annotation {number} is no file with a class: {error}"
+                ) from None
             if not 1 <= label <= len(self.labels) or "/" in name:
                 raise DatasetError(f"{files.where(path)}: annotation {number} has file {name!r} and class {label}")
             images.append((f"cars_{split}/{name}", label - 1))  # both folders count from 00001.jpg

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -159,13 +160,14 @@ def _decoded(jobs: Iterable[tuple[Sample, Job]], batch_size: int, size: int, thr
     """
     executor = ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="decode")
     waiting: deque[_Coming] = deque()
-    remaining, ahead = iter(jobs), _Ahead()
+    remaining, ahead, memory = iter(jobs), _Ahead(), _Memory()
 
     def top_up() -> None:
         while len(waiting) < 3 and (batch := list(islice(remaining, batch_size))):
             for sample, _ in batch:
                 ahead.look(sample)
-            waiting.append(_Coming.start(batch, size, max(1, threads), executor))
+            pixels = memory.take((len(batch), size, size, 3))
+            waiting.append(_Coming.start(batch, pixels, max(1, threads), executor))
 
     try:
         top_up()
@@ -188,9 +190,10 @@ class _Coming:
     parts: list[Future[None]]
 
     @classmethod
-    def start(cls, batch: list[tuple[Sample, Job]], size: int, threads: int, executor: ThreadPoolExecutor) -> _Coming:
+    def start(
+        cls, batch: list[tuple[Sample, Job]], pixels: Pixels, threads: int, executor: ThreadPoolExecutor
+    ) -> _Coming:
         """Hand the jobs to the threads, in parts small enough to keep all of them busy."""
-        pixels = np.empty((len(batch), size, size, 3), np.uint8)
         jobs = [job for _, job in batch]
         step = max(1, min(MOST_AT_ONCE, len(batch) // (2 * threads)))
         parts = [executor.submit(_run, jobs[i : i + step], pixels[i : i + step]) for i in range(0, len(batch), step)]
@@ -206,6 +209,31 @@ class _Coming:
             keys=tuple(sample.key for sample in self.samples),
             captions=tuple(sample.caption for sample in self.samples),
         )
+
+
+class _Memory:
+    """Gives the memory of a batch to a later one as soon as nobody holds it, as malloc would, which keeps no blocks so large.
+
+    Memory that is new costs a stream a tenth of reading cached images: the system clears it, page by page. Every tensor
+    and array on a batch's pixels counts as a reference to the array they began as, and that count tells who holds it.
+    """
+
+    MOST = 6
+    """batches: three on the way, one given, one held by who asks for it, one to spare"""
+
+    def __init__(self) -> None:
+        self._kept: list[Pixels] = [np.empty(0, np.uint8)]
+        self._alone = sys.getrefcount(self._kept[0])
+
+    def take(self, shape: tuple[int, ...]) -> Pixels:
+        """An array of this shape with anything in it."""
+        for place in range(len(self._kept)):
+            if sys.getrefcount(self._kept[place]) == self._alone and self._kept[place].shape == shape:
+                return self._kept[place]
+        made = np.empty(shape, np.uint8)
+        if len(self._kept) <= self.MOST:
+            self._kept.append(made)
+        return made
 
 
 def _run(jobs: Sequence[Job], pixels: Pixels) -> None:

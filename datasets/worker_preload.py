@@ -11,7 +11,7 @@ from PIL import Image
 
 import datasets.shard_check
 import datasets.shard_work
-import datasets.sources  # noqa: F401
+import datasets.sources  # noqa: F401 - to have it loaded
 from datasets.decoding import decode_fast
 
 _buffer = io.BytesIO()

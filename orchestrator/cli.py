@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.bad_input import BadInputError, bad_input
-from orchestrator.commands.figures import FiguresOption, FormatOption, report_figures
-from orchestrator.commands.live import SERVE_EXAMPLES, serve, watch_report
+from orchestrator.commands.live import SERVE_EXAMPLES, serve
 from orchestrator.commands.prepare import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
+from orchestrator.commands.report import REPORT_EXAMPLES, report
 from orchestrator.commands.results import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
-from orchestrator.commands.views import ListViews, ViewOption, report_view
 from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
 
 if TYPE_CHECKING:
@@ -169,49 +168,7 @@ def status(
         say(console, f"records and logs: {folder.root / 'trials'}")
 
 
-@app.command(
-    epilog="Examples: report results; report results --watch; report results --selection reference_val; "
-    "report results --view lipsum-table-1; report results --figures figures --format pdf"
-)
-def report(
-    results: Annotated[Path, typer.Argument(help="Folder that `run` wrote.", metavar="RESULTS")],
-    selection: Annotated[
-        Literal["reference_val", "reference_test", "last", "oracle"] | None,
-        typer.Option(
-            help="Only trials whose weights this rule chose while they trained. reference_val also adds the best point of "
-            "each grid on held-out reference images; oracle keeps all and adds the best on the shifted domains."
-        ),
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Make it again whenever records change, until Ctrl-C.")
-    ] = False,
-    view: ViewOption = None,
-    list_views: ListViews = False,
-    figures: FiguresOption = None,
-    format: FormatOption = None,
-) -> None:
-    """Make the leaderboard again from the records alone; works on any machine, without a manifest."""
-    with exit_codes():
-        if view is not None:
-            report_view(
-                results, view, {"--watch": watch, "--selection": selection, "--figures": figures, "--format": format}
-            )
-            return
-        if figures is not None:
-            report_figures(results, selection, figures, format or "png", watch)
-            return
-        if format is not None:
-            raise BadInputError(["--format goes with --figures FOLDER"])
-        from orchestrator.report import build_report
-
-        if watch:
-            watch_report(results, lambda: build_report(results, selection), selection)
-            return
-        with bad_input(FileNotFoundError, NotADirectoryError, ValueError):
-            for path in build_report(results, selection):
-                typer.echo(str(path))
-
-
+app.command(epilog=REPORT_EXAMPLES)(report)
 app.command(cls=Prepare, epilog=PREPARE_EXAMPLES)(prepare)
 app.command(epilog=VERIFY_EXAMPLES)(verify)
 app.command(epilog=COMPARE_EXAMPLES)(compare)

@@ -171,6 +171,8 @@ class Loaded:
 
     records: dict[str, TrialRecord] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
+    no_ece: dict[str, str] = field(default_factory=dict)
+    """trial -> why it has no ECE in other bins than those of its record (`orchestrator.analysis.rebinning`)"""
 
 
 def write_atomic(path: Path, text: str) -> None:

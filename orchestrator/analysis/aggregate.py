@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.analysis.choice import Rule, grid_choices
 from orchestrator.analysis.grid import Outcome, infer_plans, outcome
 from orchestrator.analysis.intervals import TableStatistics
+from orchestrator.analysis.metrics import NUM_BINS
 from orchestrator.analysis.rows import Fold, Row, RowMaker, Split
 from orchestrator.analysis.series import Series, difference
 from orchestrator.planning.stale import completed_unplanned, find_stale
@@ -47,6 +48,8 @@ class Table:
     """results of datasets that nothing was trained on"""
     reference_split: Split = "test"
     """images of the reference domains that their numbers are from; 'val': held out from training"""
+    ece_bins: int = NUM_BINS
+    """of its calibration errors and calibration curves"""
     statistics: TableStatistics | None = None
     """intervals and ranks, from per-image outcomes (`orchestrator.analysis.board_statistics`); None: not computed"""
 
@@ -77,12 +80,17 @@ class Board:
     """'trials/<id>/record.json' -> why it cannot be read"""
     rule: Rule | None = None
     """of selection, that plans and records were restricted to; None: all"""
+    ece_bins: int = NUM_BINS
+    """of its tables"""
 
 
-def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, rule: Rule | None = None) -> Board:
+def aggregate(
+    plans: Sequence[BenchmarkPlan], loaded: Loaded, rule: Rule | None = None, ece_bins: int = NUM_BINS
+) -> Board:
     """Tables of all benchmarks. Without plans the grid is inferred from the records, and no row is the baseline.
 
-    With a `rule` that chooses points of grids, each grid has one more row, its best point.
+    With a `rule` that chooses points of grids, each grid has one more row, its best point. `ece_bins`: what the ECE of the
+    records was computed with; of other than NUM_BINS see `orchestrator.analysis.rebinning`.
     """
     inferred = not plans
     plans = tuple(plans) or tuple(infer_plans(loaded.records))
@@ -100,12 +108,13 @@ def aggregate(plans: Sequence[BenchmarkPlan], loaded: Loaded, rule: Rule | None 
     planned = {o.trial.id for o in outcomes}
     return Board(
         plans=plans,
-        tables=tuple(tables),
+        tables=tuple(replace(table, ece_bins=ece_bins) for table in tables),
         outcomes=tuple(outcomes),
         inferred=inferred,
         unplanned=tuple(sorted(set(loaded.records) - planned)),
         unreadable={f"trials/{id}/record.json": reason for id, reason in sorted(damaged.items())},
         rule=rule,
+        ece_bins=ece_bins,
     )
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +40,9 @@ from orchestrator.records import Results, write_atomic
 
 VERSION = 2
 """Part of every hash: raise it when the numbers made from the same files change."""
+
+KEPT_BYTES, KEPT_DAYS = 64 * 2**20, 30
+"""Of the statistics that the last report did not use: how much is kept, by the time of last use, and for how long."""
 
 Cells = Mapping[str, list[Cell]]
 """domain -> a cell for each seed, or one that holds for all"""
@@ -68,10 +74,24 @@ def with_statistics(results: Results, board: Board) -> Board:
             found = _statistics(results, table, inputs)
             write_atomic(path, found.model_dump_json() + "\n")
         tables.append(replace(table, statistics=found))
-    if used:
-        for path in set(folder.glob("*.json")) - used:
-            path.unlink(missing_ok=True)
+    _tidy(folder, used)
     return replace(board, tables=tuple(tables))
+
+
+def _tidy(folder: Path, used: Collection[Path]) -> None:
+    """Remove what was not used for long, or is too much; reports by other rules and bins take turns with this one."""
+    unused = []
+    for path in folder.glob("*.json"):
+        with suppress(FileNotFoundError):  # another report removed it
+            if path in used:
+                os.utime(path)
+            else:
+                unused.append((path.stat().st_mtime, path.stat().st_size, path))
+    total, oldest = 0, time.time() - KEPT_DAYS * 86400
+    for used_at, size, path in sorted(unused, reverse=True):
+        total += size
+        if total > KEPT_BYTES or used_at < oldest:
+            path.unlink(missing_ok=True)
 
 
 def _cached(path: Path) -> TableStatistics | None:
@@ -86,6 +106,7 @@ def _digest(results: Results, table: Table, inputs: _Inputs) -> str:
     trials = {cell.trial for cells in inputs.cells.values() for of_domain in cells.values() for cell in of_domain}
     content = {
         "version": VERSION,
+        "ece_bins": table.ece_bins,
         "cells": inputs.cells,
         "names": [row.name for row in table.rows],
         "reasons": inputs.reasons,
@@ -218,10 +239,11 @@ class _Numbers:
 
     def _calibration(self, index: int) -> dict[str, Calibration]:
         own = self.outcomes[index]
-        return {
-            name: curve([own.confidences[d].ravel() for d in part], [own.correct[d].ravel() for d in part])
-            for name, part in self.parts.items()
-        }
+        return {name: self._curve(own, part) for name, part in self.parts.items()}
+
+    def _curve(self, own: RowOutcomes, part: Sequence[str]) -> Calibration:
+        confidences = [own.confidences[domain].ravel() for domain in part]
+        return curve(confidences, [own.correct[domain].ravel() for domain in part], self.table.ece_bins)
 
     def _classes(self, index: int, zero_shot: int) -> dict[str, ClassChanges]:
         ours, others = self.outcomes[index].correct, self.outcomes[zero_shot].correct

@@ -33,6 +33,8 @@ class Outcome:
     """why there is no result; '' for done"""
     stale: Stale | None = None
     """of a missing trial: the record that its cell had before code, data or settings changed"""
+    no_ece: str = ""
+    """why its ECE cannot be had in the bins that were asked for"""
 
 
 def outcome(
@@ -47,7 +49,7 @@ def outcome(
         former = (stale or {}).get(trial.id)
         return Outcome(trial, "missing", None, former.reason if former else "not run", former)
     if record.error is None:
-        return Outcome(trial, "done", record)
+        return Outcome(trial, "done", record, no_ece=loaded.no_ece.get(trial.id, ""))
     kind = "dependency failed" if record.error.failure_class == "dependency" else "failed"
     return Outcome(trial, "failed", record, f"{kind}: {record.error.type}: {record.error.message}")
 

@@ -7,8 +7,8 @@ with one conflict nothing is merged. The sources are only read; the target is ne
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.bad_input import BadInputError, bad_input
@@ -17,6 +17,10 @@ from orchestrator.spec import BenchmarkPlan
 
 PLAN_FACTS = ("dataset", "domains")
 """Fields in which plans of one benchmark must agree: with others a table would mean something else."""
+
+
+LEFT_BEHIND = shutil.ignore_patterns("record.json", "checkpoint", ".*")
+"""Files of a trial that are not copied with the others."""
 
 
 class MergeConflictError(ValueError):
@@ -33,41 +37,71 @@ class Merged:
 
     trials: int
     repeated: tuple[str, ...]
-    """ids that several folders hold with the same outcome; the first one's files were taken"""
+    """ids that several folders hold with the same outcome; the copy with most files was taken, of equals the newest"""
     completed_elsewhere: tuple[str, ...]
     """ids that failed in one folder and were completed in another; the completed record was taken"""
+    failed_differently: tuple[str, ...]
+    """'<id> (of <folder>, <time>)' of trials that failed in several folders and completed in none; the newest was taken"""
     unfinished: tuple[str, ...]
     """folders of trials without a record, left where they are"""
 
 
-@dataclass
-class _Choice:
-    """The folder whose files of a trial are taken, and what to say about the others."""
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """What one folder has of a trial."""
 
     root: Path
     record: TrialRecord
-    repeated: bool = False
-    failed_elsewhere: bool = False
-    problems: list[str] = field(default_factory=list)
 
-    def meet(self, root: Path, other: TrialRecord) -> None:
-        """Another folder has a record of the same trial."""
-        if other.status == self.record.status == "completed":
-            if difference := _difference(self.record, other):
-                self.problems.append(f"{self.record.id}: {self.root} and {root} differ: {difference}")
-            self.repeated = True
-        elif "completed" in (other.status, self.record.status):
-            if other.status == "completed":
-                self.root, self.record = root, other
-            self.failed_elsewhere = True
-        else:
-            self.repeated = True
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """The greatest is taken. Nothing of the order in which folders were given: the same ones always merge alike.
+
+        Of a completed trial the copy with most files, as some are shared without outcomes or weights; else the newest.
+        """
+        names = [path.name for path in Results(self.root).trial(self.record.id).iterdir()]
+        files = len(names) - len(LEFT_BEHIND("", names))
+        completed = self.record.status == "completed"
+        order = self.record.finished_at, -self.record.num_attempts, self.record.model_dump_json()
+        return completed, files if completed else 0, *order
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The copy of a trial that is taken, and the others."""
+
+    copies: tuple[_Copy, ...]
+    taken: _Copy
+
+    @property
+    def repeated(self) -> bool:
+        """Whether another folder has the same outcome."""
+        return sum(copy.record.status == self.taken.record.status for copy in self.copies) > 1
+
+    @property
+    def failed_elsewhere(self) -> bool:
+        """Whether it is completed here and failed in another folder."""
+        return any(copy.record.status != self.taken.record.status for copy in self.copies)
+
+    @property
+    def failed_differently(self) -> bool:
+        """Whether it failed in several folders and the records differ."""
+        return self.taken.record.status == "failed" and any(c.record != self.taken.record for c in self.copies)
+
+    @property
+    def problems(self) -> Iterator[str]:
+        """Completed copies that disagree; all are held against the first."""
+        completed = [copy for copy in self.copies if copy.record.status == "completed"]
+        for other in completed[1:]:
+            if difference := _difference(completed[0].record, other.record):
+                yield f"{other.record.id}: {completed[0].root} and {other.root} differ: {difference}"
 
 
 def merge(sources: Sequence[Path], to: Path) -> Merged:
     """Copy all trials and plans of `sources` into the new folder `to`.
 
-    Two completed records of one trial must have equal evaluations; of a failed and a completed one the completed is taken.
+    Two completed records of one trial must have equal evaluations; of a failed and a completed one the completed is taken, of
+    two failed ones the newest. Which records are taken does not depend on the order of the sources.
     Raises MergeConflictError that names every conflict (nothing is written then), and BadInputError for a source that holds no
     results, a record that cannot be read, or a target that is not empty.
     """
@@ -81,13 +115,18 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
         raise MergeConflictError(problems)
     target = Results(to)
     for id, choice in sorted(choices.items()):
-        _copy(Results(choice.root).trial(id), target.trial(id))
+        _copy(Results(choice.taken.root).trial(id), target.trial(id))
     for plan in plans.values():
         write_plan(target, plan)
     return Merged(
         trials=len(choices),
-        repeated=tuple(id for id, choice in choices.items() if choice.repeated),
+        repeated=tuple(id for id, choice in choices.items() if choice.repeated and not choice.failed_differently),
         completed_elsewhere=tuple(id for id, choice in choices.items() if choice.failed_elsewhere),
+        failed_differently=tuple(
+            f"{id} (of {choice.taken.root}, {choice.taken.record.finished_at})"
+            for id, choice in choices.items()
+            if choice.failed_differently
+        ),
         unfinished=tuple(str(path) for root in sources for path in _unfinished(root)),
     )
 
@@ -103,14 +142,14 @@ def _check(sources: Sequence[Path], to: Path) -> None:
 
 
 def _choices(loaded: dict[Path, Loaded]) -> dict[str, _Choice]:
-    choices: dict[str, _Choice] = {}
+    copies: dict[str, list[_Copy]] = {}
     for root, found in loaded.items():
         for id, record in found.records.items():
-            if id in choices:
-                choices[id].meet(root, record)
-            else:
-                choices[id] = _Choice(root, record)
-    return choices
+            copies.setdefault(id, []).append(_Copy(root, record))
+    return {
+        id: _Choice(tuple(of), max(of, key=lambda copy: copy.rank) if len(of) > 1 else of[0])
+        for id, of in copies.items()
+    }
 
 
 def _difference(one: TrialRecord, two: TrialRecord) -> str | None:
@@ -153,7 +192,7 @@ def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a trial's folder; its record comes last, so that an interrupted merge leaves no trial that looks done."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("record.json", "checkpoint", ".*"))
+    shutil.copytree(source, target, ignore=LEFT_BEHIND)
     shutil.copy2(source / "record.json", target / "record.json")
 
 

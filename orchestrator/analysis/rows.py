@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from orchestrator.analysis.costs import costs, joined_costs
 from orchestrator.analysis.grid import Kind, Outcome
 from orchestrator.analysis.series import Series, combine
-from orchestrator.records import Evaluation, TrialRecord
+from orchestrator.records import Evaluation
 from orchestrator.spec import PlannedTrial
 
 Split = Literal["val", "test"]
@@ -72,10 +72,8 @@ class Row:
     reference_ece: Series = NOTHING
     shift_ece: Series = NOTHING
     """calibration error, mean over the domains"""
-    train_seconds: Series = NOTHING
-    """wall time of training; of several folds together"""
-    gpu_hours: Series = NOTHING
-    """training seconds x workers / 3600 where they ran on GPUs; a GPU shared with other trials counts whole"""
+    costs: Mapping[str, Series] = field(default_factory=dict)
+    """what training cost, by the names of `orchestrator.analysis.costs.COSTS`"""
     outcomes: tuple[Outcome, ...] = ()
     """the trials it is made of"""
 
@@ -83,6 +81,16 @@ class Row:
     def name(self) -> str:
         """The row in words: 'wise_ft of lipsum_ft, alpha=0.5'."""
         return self.label + (f" of {self.of}" if self.of else "") + (f", {self.variant}" if self.variant else "")
+
+    @property
+    def train_seconds(self) -> Series:
+        """Wall time of training; of several folds together."""
+        return self.costs.get("train_seconds", NOTHING)
+
+    @property
+    def gpu_hours(self) -> Series:
+        """Training seconds x workers / 3600 where they ran on GPUs; a GPU shared with other trials counts whole."""
+        return self.costs.get("gpu_hours", NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +144,7 @@ class RowMaker:
             worst=combine(min, *accuracy.values()),
             reference_ece=combine(statistics.fmean, *(row.reference_ece for row in parts)),
             shift_ece=combine(statistics.fmean, *(row.shift_ece for row in parts)),
-            train_seconds=combine(math.fsum, *(row.train_seconds for row in parts)),
-            gpu_hours=combine(math.fsum, *(row.gpu_hours for row in parts)),
+            costs=joined_costs([row.costs for row in parts]),
             outcomes=tuple(outcomes),
         )
 
@@ -151,14 +158,14 @@ class RowMaker:
         own = [o for o in outcomes if o.trial.spec.data.sources in ((), fold.sources)]
         evaluations = {o.trial.id: _evaluated(o, variant) for o in own}
 
-        def series(domain: str, metric: Callable[[Evaluation], float | None]) -> Series:
+        def series(domain: str, metric: Callable[[Evaluation], float | None], no_ece: bool = False) -> Series:
             split: Split = self.reference_split if domain in fold.sources else "test"
-            return _series(own, evaluations, variant, (domain, split), metric)
+            return _series(own, evaluations, variant, (domain, split), metric, no_ece)
 
         domains = (*fold.sources, *fold.shifted)
         accuracy = {domain: series(domain, lambda e: e.accuracy) for domain in domains}
         nll = {domain: series(domain, lambda e: e.nll) for domain in domains}
-        ece = {domain: series(domain, lambda e: e.ece) for domain in domains}
+        ece = {domain: series(domain, lambda e: e.ece, no_ece=True) for domain in domains}
         transfer = {place: series(place, lambda e: e.accuracy) for places in self.transfer for place in places}
         by_image = by_class = None
         if self.seen_unseen and set(self.seen_unseen) <= set(domains):
@@ -185,41 +192,9 @@ class RowMaker:
             worst=combine(min, *(accuracy[d] for d in fold.shifted)) if fold.shifted else NOTHING,
             reference_ece=_over(ece, fold.sources, "no reference domain"),
             shift_ece=_over(ece, fold.shifted, "no shifted domain"),
-            train_seconds=_cost(own, train_seconds),
-            gpu_hours=_cost(own, gpu_hours),
+            costs=costs(own),
             outcomes=tuple(outcomes),
         )
-
-
-def train_seconds(record: TrialRecord) -> float | None:
-    """Wall seconds of steps and of `setup`, in which some methods do all of their fitting; None where nothing trained."""
-    stages = [record.seconds[stage] for stage in ("setup", "train") if stage in record.seconds]
-    return math.fsum(stages) if stages else None
-
-
-def gpu_hours(record: TrialRecord) -> float | None:
-    """What training took of GPUs; None on CPUs, without training and where the record does not say."""
-    seconds, environment = train_seconds(record), record.environment
-    if seconds is None or environment is None or environment.device == "cpu":
-        return None
-    return seconds * environment.num_workers / 3600
-
-
-def _cost(outcomes: Sequence[Outcome], pick: Callable[[TrialRecord], float | None]) -> Series:
-    """What each seed of a trained row cost; post-hoc rows cost what they build on, which has a row of its own."""
-    if not outcomes or outcomes[0].trial.kind != "trained":
-        return Series({}, absent="nothing is trained")
-    if len({o.trial.spec.seed for o in outcomes}) < len(outcomes):
-        return Series({}, absent="several trials share a seed")
-    values: dict[int, float] = {}
-    missing: dict[int, str] = {}
-    for o in outcomes:
-        value = pick(o.record) if o.status == "done" and o.record is not None else None
-        if value is None:
-            missing[o.trial.spec.seed] = o.reason or "not recorded"
-        else:
-            values[o.trial.spec.seed] = value
-    return Series(values, missing)
 
 
 def harmonic(values: Sequence[float]) -> float:
@@ -259,7 +234,9 @@ def _series(
     variant: str,
     place: tuple[str, Split],
     metric: Callable[[Evaluation], float | None],
+    no_ece: bool,
 ) -> Series:
+    """`no_ece`: why an outcome has no ECE is why the metric is missing."""
     if not outcomes:
         return Series({}, absent="no such trial is planned")
     values: dict[int, float] = {}
@@ -277,7 +254,7 @@ def _series(
         elif value is not None:
             values[seed] = value
         elif place in found:
-            missing[seed] = "recorded before this was measured"
+            missing[seed] = (no_ece and o.no_ece) or "recorded before this was measured"
         else:
             missing[seed] = _not_evaluated(o, variant, place) if found else f"has no variant {variant}"
     return Series(values, missing, constant=_is_constant(outcomes))

@@ -25,15 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from orchestrator.analysis.pairs import Means, Ranking, ranking
+from orchestrator.analysis.products import DomainProducts, Floats
 from orchestrator.analysis.resampling import CHUNK_BYTES, image_draws
 
-Floats = NDArray[np.float64]
 Correct = NDArray[np.bool_]
 
 
@@ -56,10 +56,7 @@ class _Domain:
 
     seed_means: Floats
     """(M, S)"""
-    interaction: Floats
-    """(M, M) mean products of the interaction of seed and image; zeros for one seed"""
-    image_variance: Floats
-    """(M, M) covariance of the means over seeds, over images"""
+    products: DomainProducts
     draws: Floats
     """(M, B) image part"""
     num_images: int
@@ -87,7 +84,8 @@ class PairedBootstrap:
         }
         chances = np.full(self.num_seeds, 1 / self.num_seeds)
         # (B, S) how often a draw has each seed, minus once
-        self._seeds = np.random.default_rng(streams[0]).multinomial(self.num_seeds, chances, size=num_draws) - 1.0
+        counts = np.random.default_rng(streams[0]).multinomial(self.num_seeds, chances, size=num_draws)
+        self._seeds: Floats = counts.astype(np.float64) - 1.0
 
     def accuracy(self, row: int, domains: Sequence[str], confidence: float = 0.95) -> Estimate:
         """Mean over domains of a row's accuracy, over seeds; `p` is of no interest."""
@@ -105,33 +103,16 @@ class PairedBootstrap:
         """Those of all rows to one, at once; that of the row itself is 0."""
         return self._chunks(other, domains, confidence)
 
-    def pairwise(self, domains: Sequence[str]) -> tuple[Floats, Floats]:
-        """(M, M) differences, row minus column, and their p-values: those of `difference`, for all pairs at once.
-
-        A variance of a difference is made of covariances, so 150 rows (11,000 pairs) take no longer than a few.
-        """
+    def means(self, domains: Sequence[str]) -> Means:
+        """Means over domains of all rows, from which `difference` of all pairs can be had at once."""
         parts = [self._domains[domain] for domain in domains]
-        share, count, seeds = 1 / len(parts), self.num_rows, self.num_seeds
-        by_seed = share * sum((part.seed_means for part in parts), start=np.zeros((count, seeds)))
-        centred = by_seed - by_seed.mean(axis=1, keepdims=True)
-        images = share * sum((part.draws for part in parts), start=np.zeros((count, len(self._seeds))))
-        draws = np.cov(np.concatenate([images, centred @ self._seeds.T / seeds]))
-        of_images, of_seeds, crossed = draws[:count, :count], draws[count:, count:], draws[:count, count:]
-        between = _of_pairs(centred @ centred.T) / max(seeds - 1, 1)
-        noise = _of_pairs(share**2 * sum((p.interaction / p.num_images for p in parts), start=np.zeros((count, count))))
-        kept = np.maximum(0.0, between - noise)
-        ratio = np.divide(kept, between, out=np.zeros_like(kept), where=between > 0)
-        scale = np.sqrt(ratio * seeds / max(seeds - 1, 1))
-        variance = _of_pairs(of_images) + scale * _quadratic(crossed + crossed.T) + scale**2 * _of_pairs(of_seeds)
-        image_part = share**2 * sum((p.image_variance / p.num_images for p in parts), start=np.zeros((count, count)))
-        least = max(min(part.num_images for part in parts) - 1, 1)
-        below = _of_pairs(image_part) ** 2 / least + (between / seeds) ** 2 / max(seeds - 1, 1)
-        freedom = np.maximum(1.0, np.divide(variance**2, below, out=np.full_like(below, least), where=below > 0))
-        values = by_seed.mean(axis=1)
-        differences = values[:, None] - values[None, :]
-        ratio = np.divide(abs(differences), np.sqrt(variance), out=np.full_like(below, np.inf), where=variance > 0)
-        p_values = np.where(differences == 0, 1.0, 2 * stats.t.sf(ratio, freedom))
-        return differences, p_values
+        share = 1 / len(parts)
+        return Means(
+            [part.products for part in parts],
+            share * sum((part.seed_means for part in parts), start=np.zeros((self.num_rows, self.num_seeds))),
+            share * sum((part.draws for part in parts), start=np.zeros((self.num_rows, len(self._seeds)))),
+            self._seeds,
+        )
 
     def _chunks(self, other: int | None, domains: Sequence[str], confidence: float) -> list[Estimate]:
         step = max(1, CHUNK_BYTES // (8 * len(self._seeds)))
@@ -149,21 +130,24 @@ class PairedBootstrap:
         def versus(numbers: Floats) -> Floats:
             return numbers[rows] if other is None else numbers[rows] - numbers[other]
 
-        def variance(products: Floats) -> Floats:
-            own = np.diag(products)
-            return own[rows] if other is None else own[rows] + own[other] - 2 * products[rows, other]
+        def variance(part: _Domain, kind: int) -> Floats:
+            own = part.products.own[kind]
+            if other is None:
+                return own[rows]
+            found: Floats = own[rows] + own[other] - 2 * part.products.with_row(other)[kind][rows]
+            return found
 
         none = np.zeros(len(rows))
         by_seed = share * sum((versus(part.seed_means) for part in parts), start=np.zeros((len(rows), seeds)))
         values = by_seed.mean(axis=1)
         between = by_seed.var(axis=1, ddof=1) if seeds > 1 else none
-        noise = share**2 * sum((variance(part.interaction) / part.num_images for part in parts), start=none)
+        noise = share**2 * sum((variance(part, 0) / part.num_images for part in parts), start=none)
         ratio = np.divide(np.maximum(0.0, between - noise), between, out=np.zeros(len(rows)), where=between > 0)
         scale = np.sqrt(ratio * seeds / max(seeds - 1, 1))
         draws = (scale[:, None] * (by_seed - values[:, None]) / seeds) @ self._seeds.T
         draws += share * sum((versus(part.draws) for part in parts), start=np.zeros(draws.shape))
         spread = draws.std(axis=1, ddof=1)
-        image_part = share**2 * sum((variance(part.image_variance) / part.num_images for part in parts), start=none)
+        image_part = share**2 * sum((variance(part, 1) / part.num_images for part in parts), start=none)
         smallest = min(part.num_images for part in parts)
         freedom = self._freedom(spread**2, between / seeds, image_part, smallest)
         half = stats.t.ppf((1 + confidence) / 2, freedom) * spread
@@ -184,33 +168,11 @@ class PairedBootstrap:
 
 
 def _domain(correct: Correct, num_draws: int, stream: np.random.SeedSequence) -> _Domain:
-    rows, seeds, images = correct.shape
+    images = correct.shape[2]
     seed_means = correct.mean(axis=2, dtype=np.float64)
     image_means = correct.mean(axis=1, dtype=np.float32)
     centred = image_means - image_means.mean(axis=1, keepdims=True)
-    image_variance = (centred @ centred.T).astype(np.float64) / max(images - 1, 1)
-    interaction = np.zeros((rows, rows))
-    if seeds > 1 and images > 1:
-        for seed in range(seeds):
-            rest = correct[:, seed, :].astype(np.float32) - image_means
-            rest -= rest.mean(axis=1, keepdims=True)
-            interaction += rest @ rest.T
-        interaction /= (seeds - 1) * (images - 1)
-    return _Domain(seed_means, interaction, image_variance, image_draws(centred, num_draws, stream), images)
-
-
-def _quadratic(products: Floats) -> Floats:
-    """(M, M) u' A u for u = row minus column and a symmetric A."""
-    own = np.diag(products)
-    found: Floats = own[:, None] + own[None, :] - 2 * products
-    return found
-
-
-def _of_pairs(products: Floats) -> Floats:
-    """The same for covariances: nothing is below 0, and what rounding leaves of equal rows is 0."""
-    own = np.diag(products)
-    found = _quadratic(products)
-    return np.where(found > 1e-12 * (own[:, None] + own[None, :]), found, 0.0)
+    return _Domain(seed_means, DomainProducts(correct), image_draws(centred, num_draws, stream), images)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -223,37 +185,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Which rows of a board can be told apart, from all pairs of differences with Holm's adjustment over the pairs."""
-
-    differences: Floats
-    """(M, M) row minus column"""
-    p_values: Floats
-    """(M, M) adjusted; 1 on the diagonal"""
-    level: float = 0.05
-
-    @cached_property
-    def intervals(self) -> list[tuple[int, int]]:
-        """(best, worst) rank of each row: 1 + the rows that are surely better, M - the rows that are surely worse."""
-        sure = self.p_values < self.level
-        better = (sure & (self.differences < 0)).sum(axis=1)
-        worse = (sure & (self.differences > 0)).sum(axis=1)
-        return [(1 + int(up), len(self.p_values) - int(down)) for up, down in zip(better, worse, strict=True)]
-
-    @property
-    def tied_with_best(self) -> list[bool]:
-        """Whether each row cannot be told from the row of the highest value; that row itself is."""
-        best = int((self.differences < 0).sum(axis=1).argmin())
-        return [bool(self.p_values[row, best] >= self.level) for row in range(len(self.p_values))]
-
-
 def rank(bootstrap: PairedBootstrap, domains: Sequence[str], level: float = 0.05) -> Ranking:
     """Compare all pairs of rows on the mean over `domains`."""
-    count = bootstrap.num_rows
-    differences, raw = bootstrap.pairwise(domains)
-    pairs = np.tril_indices(count, -1)
-    p_values = np.ones((count, count))
-    p_values[pairs] = holm(raw[pairs].tolist())
-    p_values = np.minimum(p_values, p_values.T)
-    return Ranking(differences, p_values, level)
+    means = bootstrap.means(domains)
+    return ranking(means.values, list(means.pairs()), level)

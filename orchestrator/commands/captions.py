@@ -43,7 +43,7 @@ def captions(
             raise BadInputError(["give either --from JSONL or --pretrained TAG_OR_PATH (with --model)"])
         prepared = find_prepared(dataset)
         folder = lasting(str(to) if to else f"data/captioned/{prepared.name}", Path.cwd())[0]
-        with bad_input(datasets.DatasetError, FileNotFoundError, PermissionError):
+        with bad_input(datasets.DatasetError, FileNotFoundError, IsADirectoryError, PermissionError):
             if source is not None:
                 origin, captioner = f"{source.name} ({file_identity(source)})", from_jsonl(source)
             else:

@@ -1,4 +1,4 @@
-"""The options of `report` for figures as files, which `orchestrator.cli` takes in."""
+"""The options of `report` for figures as files, which `orchestrator.commands.report` takes in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.bad_input import bad_input
 
 if TYPE_CHECKING:
     from orchestrator.analysis.choice import Rule
@@ -26,14 +26,12 @@ FormatOption = Annotated[
 
 
 def report_figures(
-    results: Path, rule: Rule | None, folder: Path, kind: Literal["png", "svg", "pdf"], watch: bool
+    results: Path, rule: Rule | None, ece_bins: int, folder: Path, kind: Literal["png", "svg", "pdf"]
 ) -> None:
     """`report RESULTS --figures FOLDER`."""
     from orchestrator.report import read_board
     from orchestrator.report.figure_export import export_figures
 
-    if watch:
-        raise BadInputError(["--figures and --watch do not go together"])
     with bad_input(FileNotFoundError, FileExistsError, NotADirectoryError, ValueError):
-        for path in export_figures(read_board(results, rule), folder, kind):
+        for path in export_figures(read_board(results, rule, ece_bins), folder, kind):
             typer.echo(str(path))

@@ -1,4 +1,4 @@
-"""The command line of `serve`, which `orchestrator.cli` registers, and of `report --watch`."""
+"""The command line of `serve`, which `orchestrator.cli` registers, and what `report --watch` does."""
 
 from __future__ import annotations
 

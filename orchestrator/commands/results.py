@@ -136,6 +136,7 @@ def merge(
         for ids, what in (
             (merged.repeated, "in several folders with the same outcome"),
             (merged.completed_elsewhere, "failed in one folder and completed in another, the completed one was taken"),
+            (merged.failed_differently, "failed in several folders, the newest record was taken"),
             (merged.unfinished, "without a record, left where they are"),
         ):
             if ids:

@@ -1,4 +1,4 @@
-"""The options of `report` for the papers' tables and figures, which `orchestrator.cli` takes in."""
+"""The options of `report` for the papers' tables and figures, which `orchestrator.commands.report` takes in."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _results(candidate: Candidate, say: Callable[[str], None]) -> Iterator[bool]
             if check.kind in ("trained", "post-hoc") and workers is None:
                 workers = pair.Pair([candidate.subject], candidate.ground)  # they start while the others run
                 stack.callback(workers.stop)
-            yield _one(check.promise, lambda run=check.run: run(candidate), candidate, seen, say)  # type: ignore[misc]
+            yield _one(check.promise, partial(check.run, candidate), candidate, seen, say)
         if workers is not None and any(reason.endswith(MEND) for reason in seen):
             say(f"  FAILS  {PAIR}: not tried; {MEND}")
             yield False

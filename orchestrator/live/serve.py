@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import sys
 from base64 import b64encode
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,6 +99,11 @@ class Server(ThreadingHTTPServer):
             raise ServeError(
                 f"port {port} of {HOST} cannot be used ({error.strerror}): choose another with --port"
             ) from None
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that reloads leaves connections half read, which is no error."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # types of typeshed's own
 
     @property
     def url(self) -> str:

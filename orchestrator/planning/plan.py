@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from datasets.shards import Prepared
+from orchestrator.facts import FactsError
 from orchestrator.manifest.methods import MethodUse, Point
 from orchestrator.manifest.models import Model
 from orchestrator.manifest.read import Benchmark, Manifest, ManifestError
 from orchestrator.planning import gate
-from orchestrator.planning.lacking import lacking
-from orchestrator.planning.places import data_folder, folder_of, open_planned
+from orchestrator.planning.places import data_folder, folder_of, lacking, open_planned
 from orchestrator.planning.stale import stale_of_plans
 from orchestrator.records import Results, read_record
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, Location, PlannedTrial, TrialSpec, trial_id
@@ -162,11 +162,14 @@ def make_plans(manifest: Manifest, names: Sequence[str] | None) -> list[Benchmar
     """The plans of these benchmarks, or of those the manifest runs by default.
 
     Data and weights that are not on this machine are planned as 'unprepared'. Raises ManifestError for an unknown
-    benchmark, a damaged dataset, or a prepared one that lacks a domain.
+    benchmark, a damaged dataset, a prepared one that lacks a domain, or a wrong file of published values.
     """
     chosen = manifest.select(names)
     prepared = {b.dataset_ref: open_planned(manifest, b.dataset_ref, b.info) for b in chosen}
-    return [_plan(manifest, benchmark, prepared[benchmark.dataset_ref]) for benchmark in chosen]
+    try:
+        return [_plan(manifest, benchmark, prepared[benchmark.dataset_ref]) for benchmark in chosen]
+    except FactsError as error:
+        raise ManifestError([str(error)]) from None
 
 
 def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -> BenchmarkPlan:

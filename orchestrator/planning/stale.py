@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,28 +51,40 @@ def find_stale(planned: Iterable[PlannedTrial], records: Mapping[str, TrialSpec]
     points of a grid each gets the record that differs in the fewest fields. Trials whose data or weights are not on this
     machine are left out, since their ids say nothing. `planned` has inputs before what needs them, as a plan has.
     """
-    trials = {trial.id: trial for trial in planned if not _unprepared(trial.spec)}
-    old, new = defaultdict[Cell, list[str]](list), defaultdict[Cell, list[str]](list)
-    for id, spec in records.items():
-        if id not in trials:
-            old[_cell(spec)].append(id)
-    for id, trial in trials.items():
-        if (cell := _cell(trial.spec)) in old:
-            new[cell].append(id)
+    trials = {trial.id: trial.spec for trial in planned if not _unprepared(trial.spec)}
+    before = _by_cell({id: spec for id, spec in records.items() if id not in trials})
     found: dict[str, Stale] = {}
     successor: dict[str, str] = {}
-    for cell, ids in new.items():
-        before, after = {id: _flat(records[id]) for id in old[cell]}, {id: _flat(trials[id].spec) for id in ids}
-        fields = {(i, r): _differing(after[i], before[r]) for i in after for r in before}
-
-        def cost(pair: tuple[str, str], fields: Any = fields) -> tuple[bool, int, str]:
-            planned_inputs, inputs = trials[pair[0]].spec.inputs, records[pair[1]].inputs
-            return tuple(successor.get(i, i) for i in inputs) != planned_inputs, len(fields[pair]), pair[1]
-
-        for id, record in sorted(fields, key=cost):
-            if fields[id, record] and id not in found and record not in successor:
-                found[id], successor[record] = Stale(record, fields[id, record]), id
+    """old id -> the planned trial whose record it was: inputs that changed only for theirs are the same inputs"""
+    for cell, specs in _by_cell(trials).items():
+        for id, stale in _nearest(specs, before[cell], successor) if cell in before else ():
+            found[id], successor[stale.record] = stale, id
     return found
+
+
+def _by_cell(specs: Mapping[str, TrialSpec]) -> dict[Cell, dict[str, TrialSpec]]:
+    """Cell -> its specs by id, all in their order."""
+    cells = defaultdict[Cell, dict[str, TrialSpec]](dict)
+    for id, spec in specs.items():
+        cells[_cell(spec)][id] = spec
+    return cells
+
+
+def _nearest(
+    specs: Mapping[str, TrialSpec], records: Mapping[str, TrialSpec], successor: Mapping[str, str]
+) -> Iterator[tuple[str, Stale]]:
+    """Pairs of a planned trial and a record of one cell, each in one pair at most, those that differ least first."""
+    new, old = ({id: _flat(spec) for id, spec in some.items()} for some in (specs, records))
+    fields = {(id, record): _differing(new[id], old[record]) for id in new for record in old}
+    other_inputs = {
+        (id, record): tuple(successor.get(i, i) for i in records[record].inputs) != specs[id].inputs
+        for id, record in fields
+    }
+    taken: set[str] = set()
+    for id, record in sorted(fields, key=lambda pair: (other_inputs[pair], len(fields[pair]), pair[1])):
+        if fields[id, record] and not {id, record} & taken:
+            taken |= {id, record}
+            yield id, Stale(record, fields[id, record])
 
 
 def unplanned_records(results: Results, planned: Collection[str], missing: Iterable[str]) -> dict[str, TrialSpec]:
@@ -112,11 +124,12 @@ def stored_ids(results: Results, except_for: Collection[str]) -> set[str]:
 def stale_of_plans(plans: Sequence[BenchmarkPlan], results: Results, missing: Collection[str]) -> dict[str, Stale]:
     """Planned id -> its stale record, for trials of fresh plans that are `missing` in this folder."""
     trials = {trial.id: trial for plan in plans for trial in plan.trials}
-    records = unplanned_records(results, trials.keys(), missing)
+    wanted = set(missing)
+    records = unplanned_records(results, trials.keys(), wanted)
     if records:
         elsewhere = stored_ids(results, {plan.benchmark for plan in plans})
         records = {id: spec for id, spec in records.items() if id not in elsewhere}
-    return {id: stale for id, stale in find_stale(trials.values(), records).items() if id in missing}
+    return {id: stale for id, stale in find_stale(trials.values(), records).items() if id in wanted}
 
 
 def completed_unplanned(records: Mapping[str, TrialRecord], planned: Collection[str]) -> dict[str, TrialSpec]:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import datasets
 from orchestrator.manifest.read import Benchmark, Manifest
-from orchestrator.planning.lacking import domains_option
-from orchestrator.planning.places import folder_of, open_planned
+from orchestrator.planning.places import domains_option, folder_of, open_planned
 from orchestrator.spec import PlannedTrial
 
 

@@ -83,7 +83,7 @@ class CoCaCaptioner:
         if self.journal is None or not self.journal.exists():
             return {}
         found = {}
-        for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in self.journal.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
                 found[str(row["key"])] = str(row["caption"])
@@ -152,10 +152,11 @@ def _load(name: str, pretrained: str, config: Path | None) -> Any:
         else:
             model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
     except Exception as error:  # open_clip raises errors of many classes; the reason is in the first line
+        reason = (str(error).splitlines() or ["no message"])[0]
         raise BadInputError(
             [
-                f"cannot load weights {pretrained!r} of model {name!r}: {type(error).__name__}: "
-                f"{str(error).splitlines()[0]}. Give --pretrained the path of a local file, or set HF_HOME to a cache that has it"
+                f"cannot load weights {pretrained!r} of model {name!r}: {type(error).__name__}: {reason}. "
+                f"Give --pretrained the path of a local file, or set HF_HOME to a cache that has it"
             ]
         ) from None
     if not isinstance(model, CoCa):

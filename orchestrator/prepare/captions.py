@@ -95,7 +95,7 @@ def _read_jsonl(path: Path) -> tuple[dict[str, str], list[str]]:
     found: dict[str, str] = {}
     problems: list[str] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # texts of the web have other line ends in them
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError([f"captions {path} cannot be read as UTF-8 text: {error}"]) from None
     for number, line in enumerate(lines, start=1):

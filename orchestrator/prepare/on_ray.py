@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from datasets import DatasetError
 from datasets.parallel import JobT, JobTick, ResultT, Tick
 
 _AHEAD = 2
@@ -19,13 +20,16 @@ _AHEAD = 2
 def over_ray(
     work: Callable[[JobT, Tick], ResultT], jobs: Sequence[JobT], tick: JobTick
 ) -> Generator[tuple[int, ResultT], None, None]:
-    """A `Runner` over the Ray that is connected. A lost node's tasks run again elsewhere; a closed run cancels its tasks."""
+    """A `Runner` over the Ray that is connected. A lost node's tasks run again elsewhere; a closed run cancels its tasks.
+
+    Raises what the work raised, and DatasetError if Ray gave a task up.
+    """
     shared = ray.put(work)
     waiting: dict[Any, int] = {}
     numbers = iter(range(len(jobs)))
     try:
         while True:
-            cores = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
+            cores = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]  # Ray has no type
             ahead = _AHEAD * max(1, int(cores))
             while len(waiting) < ahead and (number := next(numbers, None)) is not None:
                 waiting[_run.remote(shared, jobs[number])] = number
@@ -37,6 +41,12 @@ def over_ray(
                 result = ray.get(done[0])
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None  # its text is for the user; Ray's has tracebacks of both sides
+            except ray.exceptions.RayError as error:
+                lines = str(error).splitlines() or [""]
+                raise DatasetError(
+                    f"a worker of Ray was lost, and in vain replaced ({type(error).__name__}: {lines[0]}); look after the "
+                    "nodes' memory and disks, then run the same command again, it continues"
+                ) from None
             yield number, result
     finally:
         for task in waiting:

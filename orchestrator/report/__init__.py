@@ -7,6 +7,8 @@ from pathlib import Path
 from orchestrator.analysis.aggregate import Board, aggregate
 from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.choice import Rule, page_stem, restrict
+from orchestrator.analysis.metrics import NUM_BINS
+from orchestrator.analysis.rebinning import rebinned
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.export import csv_text, markdown, rows_csv_text
 from orchestrator.report.log_tail import log_tail
@@ -15,15 +17,16 @@ from orchestrator.report.page import html_text
 __all__ = ["build_report", "read_board"]
 
 
-def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
+def build_report(results: Path, rule: Rule | None = None, ece_bins: int = NUM_BINS) -> list[Path]:
     """Write leaderboard.html, .md, .csv and leaderboard-rows.csv into `results` and return their paths.
 
     With a `rule` only of the trials whose weights it chose (`orchestrator.analysis.choice`), as leaderboard.<rule>.html
-    and so on.
+    and so on. With other `ece_bins` than the records have calibration errors are computed again
+    (`orchestrator.analysis.rebinning`); the files say how many they are of.
 
     Raises as `read_board` does.
     """
-    root, board = Path(results), read_board(results, rule)
+    root, board = Path(results), read_board(results, rule, ece_bins)
     written = []
     for name, text in (
         (".html", html_text(board, log_tail(Results(root)))),
@@ -37,11 +40,12 @@ def build_report(results: Path, rule: Rule | None = None) -> list[Path]:
     return written
 
 
-def read_board(results: Path, rule: Rule | None = None) -> Board:
+def read_board(results: Path, rule: Rule | None = None, ece_bins: int = NUM_BINS) -> Board:
     """What the page shows. Intervals come from the per-image outcomes of the trials and are kept in
     `results`/cache/statistics.
 
-    Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records, or none of the rule.
+    Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records, or none of the
+    rule, and for a number of bins out of range.
     """
     root = Path(results)
     if not root.is_dir():
@@ -56,4 +60,4 @@ def read_board(results: Path, rule: Rule | None = None) -> Board:
         )
     if rule is not None:
         plans, loaded = restrict(plans, loaded, rule)
-    return with_statistics(folder, aggregate(plans, loaded, rule))
+    return with_statistics(folder, aggregate(plans, rebinned(folder, loaded, ece_bins), rule, ece_bins))

@@ -7,6 +7,7 @@ import math
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series, difference
+from orchestrator.report.crowd import add_crowd
 from orchestrator.report.drawing import (
     NEUTRAL,
     Figure,
@@ -17,6 +18,7 @@ from orchestrator.report.drawing import (
     as_percent,
     error_bars,
     escape_html,
+    is_crowded,
     make_room,
     new_figure,
     on_path,
@@ -24,6 +26,7 @@ from orchestrator.report.drawing import (
     styles_of,
 )
 from orchestrator.report.numbers import amount, mean_sd, percent, points
+from orchestrator.report.row_charts import shortened
 from orchestrator.report.tables import shift_mean
 from orchestrator.report.trend import statistics
 
@@ -46,8 +49,19 @@ def cost(table: Table) -> Figure | None:
         return None
     unit = "GPU-hours" if on_gpus else "seconds"
     figure = new_figure(f"training of one seed, {unit}", f"{shift_mean(table)}, %")
+    if is_crowded(table):
+        spent_by = {id(row): series[index] for index, row in shown}
+        add_crowd(
+            figure,
+            [row for _, row in shown],
+            lambda row: spent_by[id(row)].mean,
+            lambda row: as_percent(row.shift.mean),
+            lambda row: (
+                f"{amount(spent_by[id(row)].mean or 0)} {unit}, {shift_mean(table)} {percent(row.shift.mean or 0)}"
+            ),
+        )
     styles, scale = styles_of(table), Scale()
-    for index, row in shown:
+    for index, row in [] if is_crowded(table) else shown:
         style, spent = styles[row_key(row)], series[index]
         add(
             figure,
@@ -98,7 +112,7 @@ def calibration(table: Table, part: str) -> Figure | None:
     if not rows:
         return None
     first = (table.zero_shot, table.baseline)
-    rows.sort(key=lambda item: (item[1] not in first, -(item[1].shift.mean or 0.0)))
+    rows.sort(key=lambda item: (not any(item[1] is row for row in first), -(item[1].shift.mean or 0.0)))
     figure = new_figure("confidence, %", "accuracy, %")
     styles = styles_of(table)
     for place, (index, row) in enumerate(rows[:MOST_CURVES]):
@@ -130,13 +144,18 @@ def calibration(table: Table, part: str) -> Figure | None:
 
 
 def by_domain(table: Table) -> Figure:
-    """Difference to the zero-shot model on every domain, reference first; variants start hidden, where they are few."""
+    """Difference to the zero-shot model on every domain, reference first; variants start hidden, where they are few.
+
+    Of more than MOST_ROWS rows those with the highest shift mean.
+    """
     figure = new_figure("", "difference to zero-shot, points")
     figure["layout"]["yaxis"]["zeroline"] = True
     domains, styles = (*table.sources, *table.shifted), styles_of(table)
     rows = [row for row in table.rows if row is not table.zero_shot and _any_mean(row)]
     if len(rows) > MOST_LINES:
         rows = [row for row in rows if not row.variant]
+        kept = {id(row) for row in shortened(rows)}
+        rows = [row for row in rows if id(row) in kept]
     for index, row in enumerate(rows if table.zero_shot else []):
         _add_differences(figure, row, table, styles[row_key(row)], 0.2 * (index / max(len(rows) - 1, 1) - 0.5))
     ticks = [escape_html(domain) + (" (ref.)" if domain in table.sources else "") for domain in domains]

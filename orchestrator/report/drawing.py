@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -32,6 +33,9 @@ Style = Mapping[str, str]
 Figure = dict[str, Any]
 """A plotly figure as JSON: {'data': traces, 'layout': layout}."""
 
+
+MOST_NAMED = 150
+"""Rows of a table whose points have names in a legend, error bars and seeds; of more, points of one look are one trace."""
 
 Axes = Literal["linear", "logit"]
 LOWEST = 0.001
@@ -95,6 +99,16 @@ def _ends(series: Series, interval: Interval | None) -> tuple[float, float]:
     return mean - spread, mean + spread
 
 
+def places(table: Table) -> dict[int, int]:
+    """id(row) -> its index in the table: rows are large, and comparing them takes long."""
+    return {id(row): index for index, row in enumerate(table.rows)}
+
+
+def is_crowded(table: Table) -> bool:
+    """Whether a table has more rows than a legend could name."""
+    return len(table.rows) > MOST_NAMED
+
+
 def on_path(row: Row) -> bool:
     """Whether a row lies between the zero-shot model and a fine-tuned one."""
     return INTERPOLATION in row.parameters
@@ -112,10 +126,13 @@ def styles_of(table: Table) -> dict[tuple[str, str | None], Style]:
     bases = [key for key in keys if key[1] is None]
     for index, key in enumerate(bases):
         styles[key] = {"colour": COLOURS[index % len(COLOURS)], "symbol": SYMBOLS[index % len(SYMBOLS)]}
+    positions = {key: index for index, key in enumerate(bases)}
     derived = [(label, of) for label, of in keys if of is not None]
+    siblings: Counter[str] = Counter()
     for index, (label, of) in enumerate(derived):
         base = styles.get((of, None))
-        rank = sum(known[1] == of for known in styles) + (bases.index((of, None)) if base else index)
+        rank = siblings[of] + (positions[of, None] if base else index)
+        siblings[of] += 1
         colour = base["colour"] if base else COLOURS[(len(bases) + index) % len(COLOURS)]
         styles[label, of] = {"colour": colour, "symbol": f"{SYMBOLS[rank % len(SYMBOLS)]}-open"}
     return styles

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 from orchestrator.analysis.aggregate import Board, Table
 from orchestrator.analysis.choice import rule_text
+from orchestrator.analysis.costs import COSTS, train_seconds
 from orchestrator.analysis.grid import Outcome
 from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
-from orchestrator.report.remarks import incomplete, no_baseline, no_intervals
-from orchestrator.report.tables import columns, seeds
+from orchestrator.report.remarks import incomplete, no_baseline, no_ece, no_intervals
+from orchestrator.report.tables import columns, seeds, shift_mean
 from orchestrator.report.trend import Trend, statistics, trend
 
 CSV_COLUMNS = (
@@ -34,13 +36,18 @@ CSV_COLUMNS = (
     "num_images",
     "num_correct",
     "class_accuracy",
+    "ece",
+    "ece_bins",
     "selection",
     "selected_step",
     "trial_id",
     "status",
     "reason",
+    "images_seen",
+    *(cost.name for cost in COSTS),
 )
-"""One row for each evaluation; a trial without a result has one row with its reason and no numbers."""
+"""One row for each evaluation; a trial without a result has one row with its reason and no numbers. What training cost stands
+in each row of a trial, blank where nothing trained or the record does not say; `reason` also says why there is no ECE."""
 
 INTERVALS = (
     "[low, high]: 95 % interval over seeds and images (paired hierarchical bootstrap); rank: places by shift mean that "
@@ -89,8 +96,18 @@ def _quantities(table: Table, index: int, fitted: Trend) -> Iterator[list[object
         yield _quantity(f"transfer to {place}", series, found.domains.get(place), found.why)
     if len(row.transfer) > 1:
         yield _quantity(TRANSFER_MEAN, row.transfer_mean, found.domains.get(TRANSFER_MEAN), found.why)
+    yield from _without_intervals(table, row)
     if found.rank is not None:
         yield ["rank by shift mean", None, None, *found.rank, None]
+
+
+def _without_intervals(table: Table, row: Row) -> Iterator[list[object]]:
+    """Calibration errors and what a trained row cost."""
+    yield _quantity(f"ECE in {table.ece_bins} bins, reference", row.reference_ece, None, "")
+    yield _quantity(f"ECE in {table.ece_bins} bins, {shift_mean(table)}", row.shift_ece, None, "")
+    for cost in COSTS:
+        if row.kind == "trained" and cost.name in row.costs:
+            yield _quantity(f"training: {cost.words}", row.costs[cost.name], None, "")
 
 
 def _quantity(name: str, series: Series, interval: Interval | None, why: str) -> list[object]:
@@ -105,22 +122,29 @@ def csv_text(board: Board) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for o in board.outcomes:
-        writer.writerows(_csv_rows(o))
+        writer.writerows(_csv_rows(o, board.ece_bins))
     return file.getvalue()
 
 
-def _csv_rows(o: Outcome) -> Iterator[list[object]]:
+def _csv_rows(o: Outcome, ece_bins: int) -> Iterator[list[object]]:
     spec, trial, record = o.trial.spec, o.trial, o.record
     source = "+".join(spec.data.sources)
     head = [trial.benchmark, spec.data.name, trial.model, source, spec.method, trial.label, trial.of]
-    tail = [spec.selection, record.selected_step if record else None, trial.id, o.status, o.reason]
+    tail = [spec.selection, record.selected_step if record else None, trial.id, o.status, o.reason or o.no_ece]
+    trained = record is not None and train_seconds(record) is not None
+    spent = [cost.of(record) if record is not None and trained else None for cost in COSTS]
+    tail += [(record.images_seen or None) if record is not None and trained else None, *(map(_exact, spent))]
     if o.status != "done" or record is None:
-        yield [*head, None, spec.seed, *[None] * 7, *tail]
+        yield [*head, None, spec.seed, *[None] * 9, *tail]
         return
     for e in record.evaluations:
-        by_class = None if e.class_accuracy is None else repr(e.class_accuracy)
-        numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct, by_class]
+        numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct, _exact(e.class_accuracy), _exact(e.ece)]
+        numbers.append(None if e.ece is None else ece_bins)
         yield [*head, e.variant, spec.seed, e.domain, e.split, *numbers, *tail]
+
+
+def _exact(number: float | None) -> str | None:
+    return None if number is None else repr(number)
 
 
 def markdown(board: Board) -> str:
@@ -167,6 +191,7 @@ def _markdown_table(table: Table) -> list[str]:
     if reason := no_baseline(table):
         notes.append(f"- No differences to plain fine-tuning: {escape(reason)}")
     notes += [f"- {escape(name)} without interval: {escape(why)}" for name, why in no_intervals(table)]
+    notes += [f"- {escape(name)}: {escape(why)}" for name, why in no_ece(table)]
     return [*lines, *(["", *notes] if notes else [])]
 
 

@@ -8,6 +8,7 @@ from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.intervals import Interval
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
+from orchestrator.report.crowd import add_crowd
 from orchestrator.report.drawing import (
     INTERPOLATION,
     NEUTRAL,
@@ -17,9 +18,11 @@ from orchestrator.report.drawing import (
     Style,
     add,
     escape_html,
+    is_crowded,
     make_room,
     new_figure,
     on_path,
+    places,
     row_key,
     styles_of,
 )
@@ -44,13 +47,18 @@ def scatter(
     figure = new_figure(
         f"accuracy on {escape_html(table.over)} (reference{split}), %", f"mean accuracy on the {kind} domains, %"
     )
-    styles = styles_of(table)
-    _add_paths(figure, table, styles, scale)
-    for row in table.rows:
-        if row is not table.zero_shot and not on_path(row):
-            _add_row(figure, [row], row.name, styles[row_key(row)], table, scale)
-    for (label, of), rows in _variants(table).items():
-        _add_row(figure, rows, name(label, of), styles[label, of], table, scale)
+    if is_crowded(table):
+        add_crowd(
+            figure,
+            [row for row in table.rows if row is not table.zero_shot and _point(row)],
+            lambda row: scale.at(row.reference.mean),
+            lambda row: scale.at(row.shift.mean),
+            lambda row: (
+                f"reference {percent(row.reference.mean or 0)}, {shift_mean(table)} {percent(row.shift.mean or 0)}"
+            ),
+        )
+    else:
+        _add_named(figure, table, scale)
     if table.zero_shot is not None:
         _add_zero_shot(figure, table, scale)
     add_published(figure, published, scale)
@@ -60,6 +68,17 @@ def scatter(
         add_trend(figure, fitted, scale, span)
     make_room(figure)
     return figure
+
+
+def _add_named(figure: Figure, table: Table, scale: Scale) -> None:
+    """Every row with its name, error bars, seeds and path."""
+    styles = styles_of(table)
+    _add_paths(figure, table, styles, scale)
+    for row in table.rows:
+        if row is not table.zero_shot and not on_path(row):
+            _add_row(figure, [row], row.name, styles[row_key(row)], table, scale)
+    for (label, of), rows in _variants(table).items():
+        _add_row(figure, rows, name(label, of), styles[label, of], table, scale)
 
 
 def _group(key: tuple[str, str | None]) -> str:
@@ -76,8 +95,12 @@ def _variants(table: Table) -> dict[tuple[str, str | None], list[Row]]:
 
 def _add_paths(figure: Figure, table: Table, styles: Mapping[tuple[str, str | None], Style], scale: Scale) -> None:
     """Lines from zero-shot over the variants, in order of the interpolation, to the model they are of."""
+    ends: dict[str | None, Row] = {}
+    for row in table.rows:
+        if not row.of:
+            ends.setdefault(row.label, row)
     for key, variants in _variants(table).items():
-        end = next((row for row in table.rows if row.label == key[1] and not row.of), None)
+        end = ends.get(key[1])
         inner = sorted(filter(_point, variants), key=lambda row: row.parameters[INTERPOLATION])
         path = [row for row in (table.zero_shot, *inner, end) if row is not None and _point(row)]
         if not inner or len(path) < 2:
@@ -105,7 +128,8 @@ def _add_row(figure: Figure, rows: Sequence[Row], title: str, style: Style, tabl
     if not shown:
         return
     group = _group(row_key(shown[0]))
-    found = [statistics(table, table.rows.index(row)) for row in shown]
+    where = places(table)
+    found = [statistics(table, where[id(row)]) for row in shown]
     dots = [(row, seed) for row in shown for seed in row.reference.values if row.reference.n > 1]
     add(
         figure,
@@ -130,7 +154,7 @@ def _add_row(figure: Figure, rows: Sequence[Row], title: str, style: Style, tabl
         name=escape_html(title),
         legendgroup=group,
         hoverinfo="text",
-        hovertext=[_row_hover(row, table) for row in shown],
+        hovertext=[_row_hover(row, table, where[id(row)]) for row in shown],
     )
 
 
@@ -138,7 +162,8 @@ def _add_zero_shot(figure: Figure, table: Table, scale: Scale) -> None:
     row = table.zero_shot
     if row is None or not _point(row):
         return
-    y, found = scale.at(row.shift.mean), statistics(table, table.rows.index(row))
+    index = places(table)[id(row)]
+    y, found = scale.at(row.shift.mean), statistics(table, index)
     line = {"color": NEUTRAL, "width": 1, "dash": "dash"}
     figure["layout"]["shapes"] = [
         {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
@@ -153,7 +178,7 @@ def _add_zero_shot(figure: Figure, table: Table, scale: Scale) -> None:
         marker={"symbol": "star", "size": 17, "line": {"width": 1}},
         name=escape_html(row.name),
         hoverinfo="text",
-        hovertext=[_row_hover(row, table)],
+        hovertext=[_row_hover(row, table, index)],
         meta={"ink": True},
     )
 
@@ -162,10 +187,10 @@ def _set_ranges(
     figure: Figure, table: Table, scale: Scale, published: Sequence[PublishedPoint]
 ) -> tuple[float, float] | None:
     """Axes around the points with a margin, and y = x across them, wherever the points lie; returns the span of the x-axis."""
-    shown = [row for row in table.rows if _point(row)]
-    if not shown:
+    indices = [index for index, row in enumerate(table.rows) if _point(row)]
+    if not indices:
         return None
-    found = [statistics(table, table.rows.index(row)) for row in shown]
+    shown, found = [table.rows[index] for index in indices], [statistics(table, index) for index in indices]
     references, shifts = [row.reference for row in shown], [row.shift for row in shown]
     ranges = {
         "xaxis": _range(references, [of.reference for of in found], scale, [point.reference for point in published]),
@@ -201,9 +226,8 @@ def _range(
     return [low - margin, high + margin]
 
 
-def _row_hover(row: Row, table: Table) -> str:
+def _row_hover(row: Row, table: Table, index: int) -> str:
     lines = [f"<b>{escape_html(row.name)}</b>", f"seeds: {seeds(row)}"]
-    index = table.rows.index(row)
     found = statistics(table, index)
     for domain in (*table.sources, *table.shifted):
         mark = " (reference)" if domain in table.sources else ""

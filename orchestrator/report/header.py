@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.analysis.aggregate import Board
-from orchestrator.analysis.rows import gpu_hours
+from orchestrator.analysis.costs import gpu_hours
 from orchestrator.records import TrialRecord
 from orchestrator.report.export import count, warnings
 from orchestrator.report.numbers import amount

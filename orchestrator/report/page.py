@@ -6,34 +6,34 @@ and no connection; names from the manifest reach the page only through jinja's e
 
 from __future__ import annotations
 
-import hashlib
 import shlex
-from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import itables.options
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.aggregate import Board, Table
 from orchestrator.analysis.choice import rule_text
 from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.metrics import NUM_BINS
+from orchestrator.report.drawing import places
 from orchestrator.report.export import count, heading, warnings
 from orchestrator.report.header import facts
-from orchestrator.report.inspector import MOST_INSPECTED, details
+from orchestrator.report.inspector import Detail, details
 from orchestrator.report.log_tail import LogTail, no_log
 from orchestrator.report.numbers import mean_sd, percent, points
+from orchestrator.report.offline import TEMPLATES, deflated, environment, policy, rounded, scripts
+from orchestrator.report.paged import MOST_PLAIN, paged_rows
 from orchestrator.report.panels import maps, panels
 from orchestrator.report.remarks import incomplete, no_baseline, no_intervals, not_drawn
 from orchestrator.report.tables import columns, seeds
 from orchestrator.report.trend import trend
 from orchestrator.spec import BenchmarkPlan
 
-HERE = Path(__file__).parent / "templates"
-SCRIPTS = ("state.js", "charts.js", "copy.js", "tables.js")
+SCRIPTS = ("data.js", "theme.js", "state.js", "charts.js", "rows.js", "copy.js", "inspector.js", "tables.js")
 """In the order in which they need each other."""
 SHOWN_OUTCOMES = 200
 """Trials without a result that the page lists; all are in the CSV."""
@@ -41,49 +41,34 @@ SHOWN_OUTCOMES = 200
 
 def html_text(board: Board, log_tail: LogTail = no_log) -> str:
     """The page. The same records give the same bytes: its date is that of the newest record."""
-    scripts = [_script(get_plotlyjs()), *(_script((HERE / name).read_text(encoding="utf-8")) for name in SCRIPTS)]
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    return environment.get_template("page.html.j2").render(
-        title=_title(board),
-        policy=_policy(scripts),
-        scripts=[Markup(text) for text in scripts],  # noqa: S704 - files of plotly and ours, nothing from the manifest
-        tables_script=b64encode(_tables_bundle(".js")).decode(),
-        styles=Markup(_styles()),  # noqa: S704 - files of itables and ours
-        facts=list(facts(board)),
-        sections=[_section(board, index, log_tail) for index in range(len(board.plans))],
-        notes=list(_notes(board)),
-        warnings=list(warnings(board)),
-        trouble=_trouble(board),
-        num_trouble=sum(o.status != "done" for o in board.outcomes),
-        unplanned=len(board.unplanned),
-        unreadable=dict(board.unreadable),
-        commands=list(_commands(board)),
-        inferred=board.inferred,
-        transfer=any(table.transfer for table in board.tables),
-        leave_one_out=any(table.leave_one_out for table in board.tables),
-        pooled=any(table.reference_split == "val" for table in board.tables),
-        fitted=any(trend(table).line for table in board.tables),
-        intervals=any(table.statistics and table.statistics.has_intervals for table in board.tables),
-        most_inspected=MOST_INSPECTED,
-        seen_unseen=any(row.by_class for table in board.tables for row in table.rows),
-    )
-
-
-def _script(text: str) -> str:
-    # Browsers hash what the parser leaves, which has no carriage returns.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "</script" in text.lower():
-        raise ValueError("a script to embed contains '</script'")
-    return text
-
-
-def _policy(scripts: list[str]) -> str:
-    """Content security policy: the given inline scripts and what they make from data on the page, nothing from outside."""
-    hashes = " ".join(f"'sha256-{b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    embedded_scripts = scripts(TEMPLATES / name for name in SCRIPTS)
     return (
-        f"default-src 'none'; script-src {hashes} blob:; style-src 'unsafe-inline'; img-src data: blob:; "
-        "font-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+        environment(TEMPLATES)
+        .get_template("page.html.j2")
+        .render(
+            title=_title(board),
+            policy=policy(embedded_scripts, "blob:"),
+            scripts=embedded_scripts,
+            tables_script=deflated(_tables_bundle(".js")),
+            styles=Markup(_styles()),  # noqa: S704 - files of itables and ours
+            facts=list(facts(board)),
+            sections=[_section(board, index, log_tail) for index in range(len(board.plans))],
+            notes=list(_notes(board)),
+            warnings=list(warnings(board)),
+            trouble=_trouble(board),
+            num_trouble=sum(o.status != "done" for o in board.outcomes),
+            unplanned=len(board.unplanned),
+            unreadable=dict(board.unreadable),
+            commands=list(_commands(board)),
+            inferred=board.inferred,
+            ece_bins=board.ece_bins,
+            transfer=any(table.transfer for table in board.tables),
+            leave_one_out=any(table.leave_one_out for table in board.tables),
+            pooled=any(table.reference_split == "val" for table in board.tables),
+            fitted=any(trend(table).line for table in board.tables),
+            intervals=any(table.statistics and table.statistics.has_intervals for table in board.tables),
+            seen_unseen=any(row.by_class for table in board.tables for row in table.rows),
+        )
     )
 
 
@@ -93,7 +78,7 @@ def _tables_bundle(suffix: str) -> bytes:
 
 
 def _styles() -> str:
-    return _tables_bundle(".css").decode() + (HERE / "style.css").read_text(encoding="utf-8")
+    return _tables_bundle(".css").decode() + (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
 def _title(board: Board) -> str:
@@ -109,14 +94,24 @@ def _section(board: Board, index: int, log_tail: LogTail) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "dataset": plan.dataset_title,
         "description": plan.description,
-        "tables": [_table(board, plan, number, table, log_tail) for number, table in tables],
-        "maps": maps([table for _, table in tables]),
+        "tables": [_table(plan, number, table, log_tail) for number, table in tables],
+        "maps": _shown(maps([table for _, table in tables])),
     }
 
 
-def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail) -> dict[str, Any]:
-    room = MOST_INSPECTED - sum(len(earlier.rows) for earlier in board.tables[:number])
-    shown = columns(table)
+def _data(detail: Detail) -> dict[str, Any]:
+    """As JSON; `dataclasses.asdict` would copy every string's tuple of thousands of rows."""
+    found = {field.name: getattr(detail, field.name) for field in fields(detail)}
+    return found | {"seeds": [{f.name: getattr(seed, f.name) for f in fields(seed)} for seed in detail.seeds]}
+
+
+def _shown(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures as the page has them."""
+    return [{**figure, "shown": rounded(figure["json"])} for figure in figures]
+
+
+def _table(plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail) -> dict[str, Any]:
+    shown, long = columns(table), len(table.rows) > MOST_PLAIN
     groups: list[list[Any]] = []
     for column in shown:
         if groups and groups[-1][0] == column.group:
@@ -135,15 +130,16 @@ def _table(board: Board, plan: BenchmarkPlan, number: int, table: Table, log_tai
         "first_of_group": [i == 0 or shown[i - 1].group != column.group for i, column in enumerate(shown)],
         "rows": [
             {"row": row, "order": index, "seeds": seeds(row), "cells": [c.cell(index) for c in shown]}
-            for index, row in enumerate(table.rows)
+            for index, row in enumerate(() if long else table.rows)
         ],
+        "paged": paged_rows(table, shown) if long else None,
         "incomplete": list(incomplete(table)),
         "no_baseline": no_baseline(table),
         "no_intervals": list(no_intervals(table)),
         "not_drawn": list(not_drawn(table)),
-        "details": details(table, plan, max(0, room), log_tail),
+        "details": [_data(detail) for detail in details(table, plan, log_tail)],
         "num_rows": len(table.rows),
-        "figures": panels(table),
+        "figures": _shown(panels(table)),
     }
 
 
@@ -151,7 +147,7 @@ def _summary(table: Table) -> str:
     """One sentence: what plain fine-tuning did to the zero-shot model."""
     if table.baseline is None or table.zero_shot is None:
         return ""
-    versus = table.to_zero_shot[table.rows.index(table.baseline)]
+    versus = table.to_zero_shot[places(table)[id(table.baseline)]]
     if versus.reference.mean is None or versus.shift.mean is None:
         return ""
     reference, shift = (mean_sd(series, points, percent) for series in (versus.reference, versus.shift))
@@ -201,4 +197,9 @@ def _commands(board: Board) -> Iterator[tuple[str, str]]:
         for manifest in sorted({Path(plan.manifest).name for plan in board.plans}):
             names = [plan.benchmark for plan in board.plans if Path(plan.manifest).name == manifest]
             yield "Run what is missing", shlex.join(["python", "-m", "orchestrator", "run", manifest, *names])
-    yield "Make this page from the records", "python -m orchestrator report RESULTS"
+    rule = ["--selection", board.rule] if board.rule else []
+    bins = ["--ece-bins", str(board.ece_bins)] if board.ece_bins != NUM_BINS else []
+    yield (
+        "Make this page from the records",
+        shlex.join(["python", "-m", "orchestrator", "report", "RESULTS", *rule, *bins]),
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.report import charts, figures, row_charts
-from orchestrator.report.drawing import Figure
+from orchestrator.report.drawing import MOST_NAMED, Figure, is_crowded
 from orchestrator.report.maps import source_target
 from orchestrator.report.overlays import slope_text
 from orchestrator.report.published_points import published_points
@@ -26,6 +26,10 @@ def maps(tables: list[Table]) -> list[dict[str, Any]]:
 
 
 MAP = "Top-1 accuracy in percent, in brackets the difference to the zero-shot model in points, which is the colour."
+CROWD = (
+    f" A table of more than {MOST_NAMED} rows has points alone, of one look for each method: error bars, single seeds and "
+    "paths would hide one another, their numbers are in the table and in leaderboard-rows.csv."
+)
 ERROR_BARS = {True: "with 95 % intervals", False: "with s.d. over seeds"}
 
 
@@ -35,7 +39,11 @@ def panels(table: Table) -> list[dict[str, Any]]:
         return []
     bars = ERROR_BARS[table.statistics is not None and table.statistics.has_intervals]
     many = len(table.rows) > row_charts.MOST_ROWS
-    most = f" Of more than {row_charts.MOST_ROWS} rows the best are shown, without variants." if many else ""
+    most = (
+        f" Of the table's {len(table.rows):,} rows the best {row_charts.MOST_ROWS} are shown, without variants; all are in "
+        "leaderboard-rows.csv."
+    )
+    most = most if many else ""
     shown = [_scatter(table, bars)]
     if (chart := row_charts.forest(table)) and table.baseline is not None:
         text = f"Paired by seed and image, 95 % interval; right of 0 is better than {table.baseline.name}."
@@ -49,27 +57,35 @@ def panels(table: Table) -> list[dict[str, Any]]:
         )
     if table.zero_shot is not None and len(table.rows) > 1:
         text = "Difference to the zero-shot model in percentage points. Click a name to show or hide it."
-        shown.append(_figure("domains", "Gained and lost on each domain", text, ("", charts.by_domain(table))))
+        shown.append(_figure("domains", "Gained and lost on each domain", text + most, ("", charts.by_domain(table))))
     if chart := row_charts.every_seed(table):
         shown.append(
             _figure("seeds", "Every seed", f"Open circles are single seeds, symbols means {bars}.{most}", ("", chart))
         )
     if chart := charts.cost(table):
-        text = f"Training of one seed against the mean accuracy {bars}; up and left is better."
+        text = "Training of one seed against the mean accuracy"
+        text += f"; up and left is better.{CROWD}" if is_crowded(table) else f" {bars}; up and left is better."
         shown.append(_figure("cost", "What robustness costs", text, ("", chart)))
     curves = {name: charts.calibration(table, part) for name, part in CURVES.items()}
     if found := [(name, chart) for name, chart in curves.items() if chart]:
-        text = "Below the dotted line a model is surer than it is right. 15 bins over all seeds; larger points have "
-        text += "more images. Click a name to show or hide it."
+        text = f"Below the dotted line a model is surer than it is right. {table.ece_bins} bins over all seeds; larger "
+        text += "points have more images. Click a name to show or hide it."
+        if len(table.rows) > charts.MOST_CURVES:
+            text += f" Of more rows the {charts.MOST_CURVES} with the highest shift mean are shown."
         shown.append(_figure("calibration", "How far confidence can be trusted", text, *found))
     return shown
 
 
 def _scatter(table: Table, bars: str) -> dict[str, Any]:
     fitted, published = trend(table), published_points(table)
-    text = (
-        f"One point for each row, mean over its seeds {bars} both ways; small dots are single seeds. "
-        "The star is the zero-shot model, coloured lines are interpolations between it and a fine-tuned model. "
+    if is_crowded(table):
+        text = f"One point for each row, mean over its seeds; the star is the zero-shot model.{CROWD} "
+    else:
+        text = (
+            f"One point for each row, mean over its seeds {bars} both ways; small dots are single seeds. "
+            "The star is the zero-shot model, coloured lines are interpolations between it and a fine-tuned model. "
+        )
+    text += (
         "Up is more robust, right is better on the reference domain; no row beats those on the Pareto line on both. "
         "On logit axes, log(p / (1 - p)), models that gain alike on both lie on a line."
     )

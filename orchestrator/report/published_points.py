@@ -6,16 +6,20 @@ measured. Of a panel whose columns cover all domains of a table, every row with 
 
 from __future__ import annotations
 
+import logging
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.grid import Outcome
-from orchestrator.views.catalog import views
+from orchestrator.views.catalog import readable_views
 from orchestrator.views.protocol import differences
 from orchestrator.views.published import Key, Published, mean_of, published
 from orchestrator.views.spec import Panel, Row, View
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,30 @@ class PublishedPoint:
 
 
 def published_points(table: Table, values: Mapping[Key, tuple[Published, ...]] | None = None) -> list[PublishedPoint]:
-    """All of them for one table; of rows that several published tables repeat the first."""
+    """All of them for one table; of rows that several published tables repeat the first.
+
+    A file of views or values that cannot be read costs its points and a warning: the page is about our own results.
+    """
     if len(table.sources) != 1 or not table.shifted or table.reference_split != "test":
         return []
-    known = published() if values is None else values
+    known = _values() if values is None else values
     found: dict[tuple[str, float, float], PublishedPoint] = {}
-    for view in views().values():
+    for view in readable_views().values():
         for panel in view.panels:
             if _about(table, panel):
                 for point in _points(table, view, panel, known):
                     found.setdefault((point.name, point.reference, point.shift), point)
     return list(found.values())
+
+
+@lru_cache(maxsize=1)
+def _values() -> Mapping[Key, tuple[Published, ...]]:
+    """All published values; none, with one warning, if a file of them is wrong."""
+    try:
+        return published()
+    except (ValueError, OSError) as error:
+        _log.warning("%s; until it is mended, charts show no published points of tables", error)
+        return {}
 
 
 def _about(table: Table, panel: Panel) -> bool:

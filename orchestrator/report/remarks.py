@@ -41,8 +41,19 @@ def no_intervals(table: Table) -> Iterator[tuple[str, str]]:
         yield rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more", why
 
 
+def no_ece(table: Table) -> Iterator[tuple[str, str]]:
+    """Rows that have no ECE in the bins that were asked for although they are done, and why."""
+    reasons: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.shift_ece.mean is None and (why := next((o.no_ece for o in row.outcomes if o.no_ece), "")):
+            reasons.setdefault(why, []).append(row)
+    for why, rows in reasons.items():
+        yield rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more", why
+
+
 def not_drawn(table: Table) -> Iterator[str]:
-    """Why figures of a table are missing, where a reader could wonder."""
+    """What else a reader could miss in a table and its figures, and why it is not there."""
+    yield from (f"{name}: {why}" for name, why in no_ece(table))
     if table.statistics is not None and not table.statistics.has_intervals:
         name, why = table.rows[0].name, table.statistics.rows[0].why
         yield f"No intervals, ranks, calibration curves and changes by class: {name}: {why}"

@@ -17,6 +17,7 @@ from orchestrator.report.drawing import (
     as_percent,
     escape_html,
     new_figure,
+    places,
     row_key,
     styles_of,
 )
@@ -36,13 +37,12 @@ def forest(table: Table) -> Figure | None:
     """Differences to the baseline on the shift mean with their intervals; None where no row has one."""
     if table.baseline is None:
         return None
-    rows = [
-        (row, interval)
+    intervals = {
+        id(row): interval
         for index, row in enumerate(table.rows)
         if (interval := statistics(table, index).to_baseline.shift) is not None
-    ]
-    chosen = [row for row, _ in rows]
-    intervals = dict(zip(map(id, chosen), (interval for _, interval in rows), strict=True))
+    }
+    chosen = [row for row in table.rows if id(row) in intervals]
     versus = {id(row): table.to_baseline[index].shift for index, row in enumerate(table.rows)}
     shown = sorted(shortened(chosen), key=lambda row: versus[id(row)].mean or 0.0)
     if not shown:
@@ -63,13 +63,13 @@ def every_seed(table: Table) -> Figure | None:
     if not any(row.shift.n > 1 for row in shown):
         return None
     shown = sorted(shortened(shown), key=lambda row: row.shift.mean or 0.0)
-    places = {id(row): index for index, row in enumerate(table.rows)}
+    where = places(table)
     figure = _by_row(
         table,
         shown,
         f"{shift_mean(table)}, %",
         lambda row: row.shift,
-        lambda row: statistics(table, places[id(row)]).shift,
+        lambda row: statistics(table, where[id(row)]).shift,
         percent,
     )
     dots = [(y, row, seed) for y, row in enumerate(shown) for seed in row.shift.values if row.shift.n > 1]

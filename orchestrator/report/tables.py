@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.analysis.aggregate import Comparison, Table
 from orchestrator.analysis.intervals import ComparisonIntervals, Interval, RowStatistics
+from orchestrator.analysis.metrics import NUM_BINS
 from orchestrator.analysis.rows import Row, SeenUnseen
 from orchestrator.analysis.series import Series
 from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
@@ -252,9 +253,10 @@ def _nll(table: Table) -> Iterator[Column]:
 
 
 def _ece(table: Table) -> Iterator[Column]:
-    if all(row.shift_ece.mean is None and row.reference_ece.mean is None for row in table.rows):
+    recorded = table.ece_bins == NUM_BINS
+    if recorded and all(row.shift_ece.mean is None and row.reference_ece.mean is None for row in table.rows):
         return
-    group = "ECE, %"
+    group = f"ECE, {table.ece_bins} bins, %"
     if table.has_reference:
         yield Column(group, "reference", _cells(table, lambda row: row.reference_ece, percent), lower_is_better=True)
     if table.shifted:

@@ -15,12 +15,12 @@ from orchestrator.analysis.robustness import MIN_POINTS, Line, fit_line
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series, combine
 
-NO_STATISTICS = "per-image outcomes were not read"
+NO_STATISTICS = RowStatistics(why="per-image outcomes were not read")
 
 
 def statistics(table: Table, index: int) -> RowStatistics:
     """Intervals of a row; without any if the table has no statistics."""
-    return table.statistics.rows[index] if table.statistics else RowStatistics(why=NO_STATISTICS)
+    return table.statistics.rows[index] if table.statistics else NO_STATISTICS
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class Pool:
         if shape.gpus:
             resources["GPU"] = shape.gpus
         return ray.train.torch.TorchTrainer(
-            slot_loop,  # type: ignore[arg-type]
+            slot_loop,  # type: ignore[arg-type]  # it returns a text; Ray's type says None, its own docs a value
             train_loop_config=asdict(config),
             # A lone worker never communicates: NCCL would only take GPU memory, and refuses to share a GPU.
             torch_config=ray.train.torch.TorchConfig(
@@ -150,7 +150,7 @@ class Pool:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=shape.workers, use_gpu=shape.gpus > 0, resources_per_worker=resources
             ),
-            run_config=ray.train.RunConfig(  # type: ignore[call-arg]
+            run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # Ray's types are of V1
                 # A name used before would make Train resume that run.
                 name=f"slot{slot}-{run}",
                 storage_path=str(self._storage),

@@ -43,7 +43,7 @@ class PoolClosed(Exception):  # noqa: N818 - not an error of the trial: the swee
     """The pool is gone: the running trial stops, unrecorded, at its next report."""
 
 
-class WorkerLost(Exception):  # noqa: N818
+class WorkerLost(Exception):  # noqa: N818 - the name that records and warnings know it by
     """The workers of a trial died as often as `max_attempts` allows."""
 
 

@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -36,11 +37,14 @@ def forward(names: Sequence[TrackerName], results: Results, calls: Iterable[Call
         sinks.pop(name, None)
         say(f"track: nothing more goes to {name}: {why}")
 
+    def connect(name: TrackerName) -> None:
+        sinks[name] = SINKS[name](results)
+
     for name in names:
-        attempt(name, lambda name=name: sinks.update({name: SINKS[name](results)}))  # type: ignore[misc]
+        attempt(name, partial(connect, name))
     for method, arguments in calls:
         for name, sink in list(sinks.items()):
-            attempt(name, lambda sink=sink: getattr(sink, method)(*arguments))  # type: ignore[misc]  # noqa: B023
+            attempt(name, partial(getattr(sink, method), *arguments))
     for name, sink in list(sinks.items()):
         attempt(name, sink.close)
 

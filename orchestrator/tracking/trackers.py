@@ -51,7 +51,7 @@ class Tracking:
         self._lines: deque[str] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
-        self._broken = self._killed = False
+        self._broken = self._closing = self._killed = False
         self._dropped = 0
 
     def event(self, trial: PlannedTrial, event: Mapping[str, Any]) -> None:
@@ -82,13 +82,14 @@ class Tracking:
     def close(self) -> Sequence[str]:
         """Send what waits, for 30 s at most, and end the process."""
         if self._process is not None:
+            self._closing = True
             self._calls.put(None)
             try:
                 self._process.wait(self._close_s)
             except subprocess.TimeoutExpired:
                 self._kill(self._process)
                 self._lines.append(
-                    f"track: not everything could be sent in {self._close_s:.0f} s; the records have it all"
+                    f"track: not everything could be sent in {self._close_s:g} s; the records have it all"
                 )
             for thread in self._threads:
                 thread.join(5)
@@ -135,8 +136,9 @@ class Tracking:
         assert process.stdout is not None  # noqa: S101 - as it was started
         with process.stdout as pipe:
             self._lines.extend(line.decode(errors="replace").rstrip("\n") for line in pipe)
-        if (code := process.wait()) and not self._killed:
-            self._broken = True
+        code = process.wait()
+        self._broken = True  # nothing reads any more, so nothing may pile up
+        if not self._killed and (code or not self._closing):
             self._lines.append(f"track: nothing more is sent: the process that sends ended with exit code {code}")
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from orchestrator.views.extra import EXTRA, ExtraView
 from orchestrator.views.paper import ViewError, load_paper
 from orchestrator.views.spec import View
 
+_log = logging.getLogger(__name__)
 FOLDER = Path(__file__).with_name("papers")
 """A paper's tables are one YAML file here."""
 
@@ -21,25 +23,46 @@ def views(folder: Path = FOLDER) -> dict[str, View]:
     return load_views(sorted(folder.glob("*.yaml")))
 
 
+@lru_cache(maxsize=4)
+def readable_views(folder: Path = FOLDER) -> dict[str, View]:
+    """The views of those files of a folder that are right, for who can do without the others.
+
+    Each file that is wrong is one warning in the log, once a process.
+    """
+    found, problems = _read(sorted(folder.glob("*.yaml")))
+    for first, *others in problems.values():
+        more = f" (and {len(others)} more)" if others else ""
+        _log.warning("%s%s; until it is mended, nothing of what is wrong in this file is shown", first, more)
+    return found
+
+
 def load_views(files: Iterable[Path]) -> dict[str, View]:
     """The views of these files by name. Raises ViewError with the problems of all files, or for a name that two give."""
+    found, problems = _read(files)
+    if problems:
+        raise ViewError([problem for of_file in problems.values() for problem in of_file])
+    return found
+
+
+def _read(files: Iterable[Path]) -> tuple[dict[str, View], dict[Path, list[str]]]:
+    """The views by name, and the problems of each file that has any; of two views of one name the first is taken."""
     found: dict[str, View] = {}
     origin: dict[str, Path] = {}
-    problems: list[str] = []
+    problems: dict[Path, list[str]] = {}
     for path in files:
         try:
             loaded = load_paper(path)
         except ViewError as error:
-            problems += error.problems
+            problems[path] = error.problems
             continue
         for view in loaded:
             if view.name in found or view.name in EXTRA:
                 taken = origin.get(view.name, "a view with a builder of its own")
-                problems.append(f"{path}: the name {view.name!r} is taken by {taken}; give another")
-            found[view.name], origin[view.name] = view, path
-    if problems:
-        raise ViewError(problems)
-    return found
+                line = f"{path}: the name {view.name!r} is taken by {taken}; give another"
+                problems.setdefault(path, []).append(line)
+            else:
+                found[view.name], origin[view.name] = view, path
+    return found, problems
 
 
 def find(name: str) -> list[View | ExtraView]:

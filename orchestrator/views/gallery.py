@@ -124,8 +124,8 @@ def choose(prepared: Prepared, splits: dict[str, str]) -> list[int]:
     ]
     most = max(having)
     common = [label for label, number in enumerate(having) if most and number == most]
-    step = max(1, len(common) // NUM_CLASSES)
-    return common[::step][:NUM_CLASSES]
+    shown = min(NUM_CLASSES, len(common))
+    return [common[place * len(common) // shown] for place in range(shown)]
 
 
 def thumbnail(data: bytes) -> tuple[bytes, tuple[int, int]]:

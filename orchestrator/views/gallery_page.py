@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,14 +24,15 @@ def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
 
     Raises NotHereError if no data of the folder's plans can be read from here, ValueError for an unreadable plan.
     """
-    found, missing = [], {}
+    found: list[Dataset] = []
+    missing: list[tuple[str, str]] = []  # name and reason; two contents may have one name
     for dataset in wanted(load_plans(Results(results))):
         try:
             found.append(load(dataset))
         except (DatasetError, OSError, ValueError) as error:
-            missing[dataset.name] = " ".join(str(error).split())
+            missing.append((dataset.name, " ".join(str(error).split())))
     if not found:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing)
         raise NotHereError(
             f"{view.name} shows images of the prepared datasets, and none can be read from here: "
             f"{reasons or f'{results} has no plans, which say where they lie'}; make it where the sweep ran"
@@ -43,7 +44,7 @@ def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
     return paths
 
 
-def html_text(view: ExtraView, found: Sequence[Dataset], missing: Mapping[str, str]) -> str:
+def html_text(view: ExtraView, found: Sequence[Dataset], missing: Sequence[tuple[str, str]]) -> str:
     """The page. All text is escaped, and its policy allows neither scripts nor requests."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,16 @@ Asked = tuple[tuple[Predictor, ...], tuple[str, ...]]
 """the finished trials of a row, the domains that its accuracy is the mean over"""
 Outcomes = dict[tuple[str, str], NDArray[np.bool_]]
 """(variant, domain) -> whether each image is right"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What the columns of a row that are about the same trials are computed from."""
+
+    row: int
+    predictors: tuple[Predictor, ...]
+    correct: Mapping[str, NDArray[np.bool_]]
+    """domain -> (S, N): whether each of N images is right under each of S predictors"""
 
 
 @dataclass
@@ -39,31 +49,30 @@ class Bootstrap:
 
     def intervals(self) -> dict[tuple[int, int], tuple[float, float]]:
         """(row, column) -> the 95 % interval in percent; left out where outcomes are missing or do not fit together."""
-        groups: dict[tuple[object, ...], list[tuple[int, dict[str, NDArray[np.bool_]]]]] = {}
-        for index, columns in enumerate(self.asked):
-            domains = dict.fromkeys(d for predictors, of_column in columns if predictors for d in of_column)
-            predictors = next((predictors for predictors, _ in columns if predictors), ())
-            found = {domain: self._stack(predictors, domain) for domain in domains}
-            fitting = {domain: correct for domain, correct in found.items() if correct is not None}
-            if fitting:
-                shape = tuple((domain, *correct.shape) for domain, correct in fitting.items())
-                groups.setdefault(shape, []).append((index, fitting))
+        groups: dict[tuple[object, ...], list[_Source]] = {}
+        for row, columns in enumerate(self.asked):
+            # The columns of a row may be about several datasets, whose domains may have the same names.
+            for predictors in dict.fromkeys(predictors for predictors, _ in columns if predictors):
+                domains = dict.fromkeys(d for own, of_column in columns if own == predictors for d in of_column)
+                found = {domain: self._stack(predictors, domain) for domain in domains}
+                correct = {domain: stacked for domain, stacked in found.items() if stacked is not None}
+                if correct:
+                    shape = tuple((domain, *stacked.shape) for domain, stacked in correct.items())
+                    groups.setdefault(shape, []).append(_Source(row, predictors, correct))
         intervals: dict[tuple[int, int], tuple[float, float]] = {}
-        for rows in groups.values():
-            intervals |= self._of_group(rows)
+        for sources in groups.values():
+            intervals |= self._of_group(sources)
         return intervals
 
-    def _of_group(
-        self, rows: list[tuple[int, dict[str, NDArray[np.bool_]]]]
-    ) -> dict[tuple[int, int], tuple[float, float]]:
-        domains = list(rows[0][1])
-        bootstrap = PairedBootstrap({domain: np.stack([found[domain] for _, found in rows]) for domain in domains})
+    def _of_group(self, sources: Sequence[_Source]) -> dict[tuple[int, int], tuple[float, float]]:
+        domains = list(sources[0].correct)
+        bootstrap = PairedBootstrap({domain: np.stack([s.correct[domain] for s in sources]) for domain in domains})
         intervals = {}
-        for place, (index, _) in enumerate(rows):
-            for column, (predictors, of_column) in enumerate(self.asked[index]):
-                if predictors and set(of_column) <= set(domains):
+        for place, source in enumerate(sources):
+            for column, (predictors, of_column) in enumerate(self.asked[source.row]):
+                if predictors == source.predictors and set(of_column) <= set(domains):
                     estimate = bootstrap.accuracy(place, of_column)
-                    intervals[index, column] = 100 * estimate.low, 100 * estimate.high
+                    intervals[source.row, column] = 100 * estimate.low, 100 * estimate.high
         return intervals
 
     def _stack(self, predictors: Sequence[Predictor], domain: str) -> NDArray[np.bool_] | None:

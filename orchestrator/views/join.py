@@ -19,7 +19,7 @@ from orchestrator.analysis.series import Series
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, load_plans, load_records
 from orchestrator.spec import BenchmarkPlan
 from orchestrator.views.intervals import Bootstrap
-from orchestrator.views.match import Match, Trials, variant_of
+from orchestrator.views.match import Match, NoValueError, Trials, variant_of
 from orchestrator.views.published import Key, Published, mean_of, published
 from orchestrator.views.spec import Column, Panel, Row, View
 
@@ -163,8 +163,8 @@ class Joiner:
             seed = o.trial.spec.seed
             try:
                 values.setdefault(seed, []).append(column.scale * self._value(o, row, column))
-            except LookupError as reason:
-                missing[seed] = str(reason.args[0])
+            except NoValueError as reason:
+                missing[seed] = str(reason)
         if not column.domains:
             missing |= _missing_folds(match.outcomes, values)
         means = {seed: statistics.fmean(found) for seed, found in values.items() if seed not in missing}
@@ -175,12 +175,12 @@ class Joiner:
         return Series(means, missing, constant)
 
     def _value(self, o: Outcome, row: Row, column: Column) -> float:
-        """Raises LookupError with the reason if there is none."""
+        """Raises NoValueError with the reason if there is none."""
         if o.status != "done" or o.record is None:
-            raise LookupError(o.reason)
+            raise NoValueError(o.reason)
         variant = variant_of(o.record, row.parameters)
         if variant is None:
-            raise LookupError("has no such variant")
+            raise NoValueError("has no such variant")
         sources, targets = o.trial.spec.data.sources, o.trial.spec.data.targets
         domains = column.domains or tuple(d for d in targets if d not in sources)
         found = [self._metric(o.record, variant, domain, column) for domain in domains]
@@ -194,20 +194,20 @@ class Joiner:
     def _metric(self, record: TrialRecord, variant: str, domain: str, column: Column) -> float:
         e = next((e for e in record.evaluations if (e.variant, e.domain, e.split) == (variant, domain, "test")), None)
         if e is None:
-            raise LookupError(f"not evaluated on {domain}")
+            raise NoValueError(f"not evaluated on {domain}")
         name = {"harmonic": "class_accuracy", "relative_accuracy": "accuracy"}.get(column.metric, column.metric)
         value = getattr(e, name)
         if value is None and name == "ece":
             value = self._ece(record, e)
         if value is None:
-            raise LookupError(f"its record has no {name.replace('_', ' ')}")
+            raise NoValueError(f"its record has no {name.replace('_', ' ')}")
         return float(value)
 
     def _ece(self, record: TrialRecord, e: Evaluation) -> float:
         try:
             found = read_predictions(self.results.trial(record.id) / "predictions.parquet", e.variant, e.domain)
         except PredictionsError:
-            raise LookupError("no calibration error: its predictions.parquet cannot be read") from None
+            raise NoValueError("no calibration error: its predictions.parquet cannot be read") from None
         return expected_calibration_error(found.confidences, found.correct)
 
 

@@ -19,6 +19,10 @@ from orchestrator.views.protocol import differences
 from orchestrator.views.spec import Panel, Row, View
 
 
+class NoValueError(Exception):
+    """A trial has not what is to be shown; the message is the reason. None of Python's own: a bug must not pass for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The trials of one row on one dataset, all of one configuration."""

@@ -60,7 +60,7 @@ def _points(panel: FilledPanel) -> Iterator[tuple[str, str, float, float]]:
 
 
 def _figure(panel: FilledPanel) -> Markup:
-    """The scatter as SVG: hollow points are published, filled ones ours; '' without any point."""
+    """The scatter as SVG: hollow points are published, filled ones ours; a remark without any point."""
     points = list(_points(panel))
     if not points:
         return Markup("<p>Nothing to draw yet.</p>")

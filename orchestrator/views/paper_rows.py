@@ -117,7 +117,7 @@ def filled(text: str, point: Mapping[str, Any], path: KeyPath, problems: Problem
                 problems.add(path, f"{{{name}}} stands for nothing here; known: {', '.join(point) or 'none'}")
                 return text
         return text.format_map(point)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, LookupError) as error:  # the latter: a name inside a format, '{a:{b}}'
         problems.add(path, f"cannot be filled: {error}; a brace that is meant is written twice")
         return text
 

@@ -7,12 +7,15 @@ fractions, NLL in nats, as printed there.
 
 from __future__ import annotations
 
-import csv
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from orchestrator.facts import FactsError, rows
+
 FOLDER = Path(__file__).parents[1] / "published" / "papers"
+PLACES = ("table", "source")
 COLUMNS = ("scenario", "reference", "backbone", "method", "dataset", "metric", "mean")
 """that a file must have; `variant` and `std` may be left out"""
 Key = tuple[str, str, str, str, str, str, str, str]
@@ -32,31 +35,34 @@ class Published:
 def published(folder: Path = FOLDER) -> dict[Key, tuple[Published, ...]]:
     """All values; several under one key where a table prints the same row twice.
 
-    Raises ValueError naming file and line of a value that is no number, or the columns that a file lacks.
+    Raises FactsError naming file and line of a value that is no number, or as `rows` does.
     """
     found: dict[Key, tuple[Published, ...]] = {}
     for path in sorted(folder.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            head = list(reader.fieldnames or ())
-            place = "table" if "table" in head else "source"
-            if lacking := [column for column in (place, *COLUMNS) if column not in head]:
-                raise ValueError(f"{path}:1: lacks the columns {', '.join(lacking)}")
-            for cells in reader:
-                where = ("scenario", "reference", "backbone", "method")
-                key: Key = (
-                    cells[place],
-                    *(cells[column] for column in where),
-                    cells.get("variant", ""),
-                    cells["dataset"],
-                    cells["metric"],
-                )  # type: ignore[assignment]  # eight strings
-                try:
-                    value = Published(float(cells["mean"]), float(cells["std"]) if cells.get("std") else None)
-                except ValueError as error:
-                    raise ValueError(f"{path}:{reader.line_num}: {error}") from None
-                found[key] = (*found.get(key, ()), value)
+        for line, cells in rows(path, COLUMNS):
+            place = next((cells[column] for column in PLACES if column in cells), None)
+            if place is None:
+                raise FactsError(f"{path}:1: lacks the column {' or '.join(PLACES)}")
+            point = (
+                cells["scenario"],
+                cells["reference"],
+                cells["backbone"],
+                cells["method"],
+                cells.get("variant", ""),
+            )
+            key: Key = (place, *point, cells["dataset"], cells["metric"])
+            try:
+                value = Published(_finite(cells["mean"]), _finite(cells["std"]) if cells.get("std") else None)
+            except ValueError as error:
+                raise FactsError(f"{line}: mean and std must be numbers: {error}") from None
+            found[key] = (*found.get(key, ()), value)
     return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text!r} is not finite")
+    return number
 
 
 def mean_of(values: list[Published]) -> Published:

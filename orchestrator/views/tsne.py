@@ -24,13 +24,15 @@ from orchestrator.records import Results, TrialRecord
 from orchestrator.spec import TrialSpec
 from orchestrator.trials.features import FEATURES_FILE, Features, energy_coordinates, read_features
 from orchestrator.views.extra import NotHereError
-from orchestrator.views.match import Trials
+from orchestrator.views.match import NoValueError, Trials
 from orchestrator.views.spec import View
 
 PERPLEXITY, SEED = 30.0, 0
 """scikit-learn's default, which the paper takes, and the random state, which is ours."""
 MOST_OTHERS, MOST_LINES = 4, 8
 """Settings beside the paper's that are drawn, and trials of each: an embedding takes seconds."""
+LEAST_POINTS = 4
+"""of a t-SNE in a plane"""
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +91,7 @@ def sections(results: Results, trials: Trials, view: View) -> Iterator[Section]:
 
 
 def embed(points: Floats) -> Floats:
-    """t-SNE (n, 2) of points (n, D), in one thread: sums over several threads have no fixed order. At least 4 points.
+    """t-SNE (n, 2) of points (n, D), in one thread: sums over several threads have no fixed order.
 
     Raises NotHereError if scikit-learn is not installed.
     """
@@ -144,20 +146,20 @@ def _line(results: Results, trials: Trials, title: str, outcomes: Sequence[Outco
     for o in outcomes:
         try:
             return _embedded(results, o, _zero_shot(trials, o), title)
-        except LookupError as reason:
-            reasons.append(str(reason.args[0]))
+        except NoValueError as reason:
+            reasons.append(str(reason))
     return Line(title, why=reasons[0])
 
 
 def _zero_shot(trials: Trials, tuned: Outcome) -> TrialRecord:
-    """The finished trial of the same pre-trained model on the same images. Raises LookupError with the reason if none is."""
+    """The finished trial of the same pre-trained model on the same images. Raises NoValueError with the reason if none is."""
     if tuned.status != "done" or tuned.record is None:
-        raise LookupError(tuned.reason)
+        raise NoValueError(tuned.reason)
     for o in trials.outcomes.values():
         spec = o.trial.spec
         if o.trial.kind == "reference" and o.record and o.status == "done" and _alike(spec, tuned.trial.spec):
             return o.record
-    raise LookupError("the zero-shot model on the same images was not run")
+    raise NoValueError("the zero-shot model on the same images was not run")
 
 
 def _alike(one: TrialSpec, other: TrialSpec) -> bool:
@@ -175,15 +177,17 @@ def _embedded(results: Results, tuned: Outcome, zero_shot: TrialRecord, title: s
     id = tuned.trial.id
     after, before = _features(results, id), _features(results, zero_shot.id)
     if before.text_moment is None:
-        raise LookupError("the model's text encoder cannot read random texts, so images have no energies")
+        raise NoValueError("the model's text encoder cannot read random texts, so images have no energies")
     domains = [d for d in zero_shot.spec.data.targets if ("", d) in after.images and ("", d) in before.images]
     if not domains:
-        raise LookupError(f"{id} kept no features of a domain that {zero_shot.id} kept some of")
+        raise NoValueError(f"{id} kept no features of a domain that {zero_shot.id} kept some of")
     clouds: list[tuple[str, tuple[str, ...], Floats, Floats]] = []
     for domain in domains:
         pair = [energy_coordinates(f.images["", domain], before.text_moment) for f in (before, after)]
         keys = _keys(results, [zero_shot.id, id], domain, [len(points) for points in pair])
         clouds.append((domain, keys, pair[0], pair[1]))
+    if sum(len(before) + len(after) for _, _, before, after in clouds) < LEAST_POINTS:
+        raise NoValueError(f"{id} kept features of too few images to place in a plane")
     placed = embed(np.concatenate([points for _, _, *pair in clouds for points in pair]))
     return Line(title, tuple(_domains(clouds, placed)), id, zero_shot.id, tuned.trial.spec.seed)
 
@@ -201,20 +205,20 @@ def _features(results: Results, id: str) -> Features:
     try:
         return read_features(results.trial(id) / FEATURES_FILE)
     except FileNotFoundError:
-        raise LookupError(f"{id} kept no features: it is of an earlier version, or not one image encoder") from None
+        raise NoValueError(f"{id} kept no features: it is of an earlier version, or not one image encoder") from None
     except ValueError as error:
-        raise LookupError(" ".join(str(error).split())) from None
+        raise NoValueError(" ".join(str(error).split())) from None
 
 
 def _keys(results: Results, ids: Sequence[str], domain: str, counts: Sequence[int]) -> tuple[str, ...]:
-    """The images that features are of. Raises LookupError if the two trials' are not the same."""
+    """The images that features are of. Raises NoValueError if the two trials' are not the same."""
     try:
         both = [
             read_predictions(results.trial(id) / "predictions.parquet", "", domain).keys[:count]
             for id, count in zip(ids, counts, strict=True)
         ]
     except PredictionsError as error:
-        raise LookupError(str(error)) from None
+        raise NoValueError(str(error)) from None
     if both[0] != both[1] or [len(keys) for keys in both] != list(counts):
-        raise LookupError(f"{ids[1]} and {ids[0]} kept features of other images of {domain}")
+        raise NoValueError(f"{ids[1]} and {ids[0]} kept features of other images of {domain}")
     return both[0]

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.drawing import COLOURS, SYMBOLS, Figure, add, escape_html, make_room, new_figure
 from orchestrator.report.export import escape as markdown_escape
+from orchestrator.report.offline import TEMPLATES, environment, policy, scripts
 from orchestrator.views.catalog import views
 from orchestrator.views.extra import ExtraView
 from orchestrator.views.latex import latex_escape
@@ -64,39 +59,32 @@ def legend(view: ExtraView) -> list[str]:
 
 
 def html_text(view: ExtraView, found: Sequence[Section]) -> str:
-    """The page: its policy allows its own two scripts, by their hash, and no request; all text is escaped."""
-    scripts = [_script(get_plotlyjs()), _script((HERE / "figures.js").read_text(encoding="utf-8"))]
-    hashes = " ".join(f"'sha256-{b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    return environment.get_template("tsne.html.j2").render(
-        title=view.title,
-        legend=legend(view),
-        script_hashes=hashes,
-        scripts=[Markup(text) for text in scripts],  # noqa: S704 - files of plotly and ours, nothing from records
-        sections=[
-            {
-                "title": section.title,
-                "head": _head(section),
-                "rows": list(_rows(section)),
-                "figures": [
-                    {"title": line.title, "about": _about(line), "json": _figure(line)}
-                    for line in section.lines
-                    if line.domains
-                ],
-                "holes": list(_holes(section)),
-            }
-            for section in found
-        ],
+    """The page: its policy allows its own scripts, by their hash, and no request; all text is escaped."""
+    embedded_scripts = scripts([TEMPLATES / "data.js", TEMPLATES / "theme.js", HERE / "figures.js"])
+    return (
+        environment(HERE)
+        .get_template("tsne.html.j2")
+        .render(
+            title=view.title,
+            legend=legend(view),
+            policy=policy(embedded_scripts),
+            scripts=embedded_scripts,
+            sections=[
+                {
+                    "title": section.title,
+                    "head": _head(section),
+                    "rows": list(_rows(section)),
+                    "figures": [
+                        {"title": line.title, "about": _about(line), "json": _figure(line)}
+                        for line in section.lines
+                        if line.domains
+                    ],
+                    "holes": list(_holes(section)),
+                }
+                for section in found
+            ],
+        )
     )
-
-
-def _script(text: str) -> str:
-    # Browsers hash what the parser leaves, which has no carriage returns.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "</script" in text.lower():
-        raise ValueError("a script to embed contains '</script'")
-    return text
 
 
 def _figure(line: Line) -> Figure:

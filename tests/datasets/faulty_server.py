@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import re
+import select
 import socket
 import struct
 import threading
@@ -38,7 +39,7 @@ class Fault:
     end_after: int | None = None
     """then the connection is closed, though more was announced"""
     pause_after: int | None = None
-    """then nothing comes for `pause` seconds"""
+    """then nothing comes for `pause` seconds, or until the other side has gone"""
     pause: float = 0.0
 
 
@@ -52,7 +53,7 @@ def named(word: str, size: int) -> Fault:
         "cut": Fault(end_after=half),
         "short": Fault(change=lambda data: data[:half]),
         "long": Fault(change=lambda data: data + b"more"),
-        "stall": Fault(pause_after=half, pause=1.0),
+        "stall": Fault(pause_after=half, pause=60.0),
         "corrupt": Fault(change=lambda data: data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]),
     }[word]
 
@@ -135,7 +136,7 @@ class FaultyServer:
         for at in range(0, stop, 1024):
             if not paused and at >= (fault.pause_after or 0):
                 request.wfile.flush()
-                time.sleep(fault.pause)
+                select.select([request.connection], [], [], fault.pause)  # readable: closed by the other side
                 paused = True
             chunk = body[at : min(at + 1024, stop)]
             request.wfile.write(chunk)

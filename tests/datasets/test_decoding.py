@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import random
+import sys
 import tarfile
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -96,6 +98,8 @@ def test_what_the_fast_decoder_refuses_is_left_to_pillow() -> None:
         (4, 9, 32),
         (64, 65, 64),
         (30, 30, 64),
+        (90, 88, 64),
+        (61, 67, 50),
     ],
 )
 def test_the_compiled_resize_equals_pillow(compiled: None, width: int, height: int, size: int) -> None:
@@ -135,6 +139,30 @@ def test_a_pillow_that_resizes_otherwise_is_used_itself(
     monkeypatch.setattr(resample, "_agrees", lambda made, w, h, s: (w, h) != (60, 40) and agrees(made, w, h, s))
     assert resample._compiled() is None
     assert "used itself" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ImportError("numba needs another numpy"), RuntimeError("LLVM ERROR:\n  no target")])
+def test_a_resize_that_cannot_be_compiled_leaves_the_work_to_pillow(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise error
+
+    monkeypatch.setitem(sys.modules, "datasets.resample_kernel", Broken("broken"))
+    monkeypatch.delattr("datasets.resample_kernel", raising=False)
+    monkeypatch.setattr(resample, "COMPILE_AFTER", 1)
+    monkeypatch.setattr(resample, "_KERNEL", resample._Kernel())
+    array = noise(50, 40)
+    expected = np.asarray(Image.fromarray(array).resize((32, 32), Image.Resampling.BICUBIC, box=(3, 2, 45, 40)))
+    for _ in range(4):
+        made = np.empty((32, 32, 3), np.uint8)
+        resample.resize(array, 32, (3, 2, 45, 40), False, made)
+        assert np.array_equal(made, expected)
+    (record,) = caplog.records
+    assert "cannot be compiled" in record.getMessage()
+    assert " ".join(str(error).split()) in record.getMessage()
+    assert "\n" not in record.getMessage()
 
 
 def test_the_resize_is_compiled_when_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:

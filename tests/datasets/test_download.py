@@ -112,13 +112,12 @@ def test_without_end_it_is_given_up_after_some_attempts(tmp_path, server):
 
 
 def test_silence_is_noticed_and_slowness_is_not_a_fault(tmp_path, server):
-    server.faults["*"] = [Fault(pause_after=100_000, pause=2.0)]
-    patience = Patience(attempts=2, first_wait=0.01, timeout=0.8)
-    (path,) = download([published(server)], None, tmp_path, patience=patience)
+    server.faults["*"] = [Fault(pause_after=100_000, pause=60.0)]
+    (path,) = download([published(server)], None, tmp_path, patience=Patience(first_wait=0.01, timeout=0.5))
     assert path.read_bytes() == DATA
-    assert len(server.asked) == 2 and server.asked[1][1].startswith("bytes=")
-    server.files["a.zip"], server.seconds_per_kib = DATA[:4096], 0.3
-    requests = len(server.asked)
+    assert len(server.asked) >= 2 and server.asked[1][1].startswith("bytes=")
+    server.files["a.zip"], server.seconds_per_kib = DATA[:4096], 0.6
+    patience, requests = Patience(attempts=1, timeout=2.0), len(server.asked)
     (slow,) = download([published(server, bytes=4096, checksum=None)], None, tmp_path / "slow", patience=patience)
     assert slow.read_bytes() == DATA[:4096] and len(server.asked) == requests + 1
 

@@ -56,6 +56,15 @@ def test_matlab_files_with_other_content_are_refused(tmp_path: Path) -> None:
     write_files(tmp_path / "cars", {"cars_test_annos_withlabels.mat": mat(annotations=rows)})
     with pytest.raises(DatasetError, match=r"annotation 1 has file '00001\.jpg' and class 0"):
         listing("stanford_cars", tmp_path / "cars", "test")
+    rows = np.array(
+        [
+            (np.uint8([[1]]), np.array([])),
+        ],
+        dtype=[("class", object), ("fname", object)],
+    ).reshape(1, 1)
+    write_files(tmp_path / "cars", {"cars_test_annos_withlabels.mat": mat(annotations=rows)})
+    with pytest.raises(DatasetError, match=r"withlabels\.mat: annotation 1 is no file with a class: "):
+        listing("stanford_cars", tmp_path / "cars", "test")
     flowers102(tmp_path / "flowers")
     write_files(tmp_path / "flowers", {"setid.mat": mat(trnid=[[1]], valid=[[2]], tstid=[[7]])})
     with pytest.raises(DatasetError, match=r"tstid names image 7, which has no label from 1 to 102"):

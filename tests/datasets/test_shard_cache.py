@@ -147,6 +147,7 @@ def test_a_shard_that_another_process_holds_stays_until_it_ends(many, monkeypatc
     assert here(shards) == [1, 5]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_folder_may_be_deleted_at_any_time(many, cache: Path) -> None:
     server, shards = many
     assert shard_cache.hold(shards[:2])

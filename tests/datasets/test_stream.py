@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from datasets.shards import Prepared
-from datasets.stream import EvalStream, TrainStream, hold_out, samples
+from datasets.stream import EvalStream, TrainStream, _Memory, hold_out, samples
 from datasets.transforms import EvalTransform, TrainTransform
 
 
@@ -42,6 +44,35 @@ def test_an_epoch_shows_every_image_once_and_the_next_has_another_order(blobs: P
 def test_threads_do_not_change_the_pixels(blobs: Prepared, threads: int) -> None:
     expected = pixel_hash(list(stream(blobs).batches(0, 9)))
     assert pixel_hash(list(stream(blobs, threads=threads).batches(0, 9))) == expected
+
+
+def test_the_memory_of_a_batch_is_used_again_only_when_nobody_holds_it(blobs: Prepared) -> None:
+    batches = stream(blobs).batches(0, 12)
+    kept = next(batches)
+    row = kept.images[3]
+    before = row.clone()
+    places = [batch.images.data_ptr() for batch in batches if kept is not batch]
+    assert len(places) == 11
+    assert len(set(places)) <= _Memory.MOST, "memory is used again"
+    assert kept.images.data_ptr() not in places
+    assert torch.equal(row, before)
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda array: array[2:, 1], lambda array: torch.from_numpy(array).permute(0, 3, 1, 2)[0]]
+)
+def test_any_view_of_a_batch_holds_its_memory(hold: Callable[[np.ndarray], object]) -> None:
+    memory, shape = _Memory(), (4, 8, 8, 3)
+    array = memory.take(shape)
+    array[:] = 7
+    place, view = array.ctypes.data, hold(array)
+    del array
+    others = [memory.take(shape) for _ in range(2 * _Memory.MOST)]
+    assert place not in [other.ctypes.data for other in others]
+    assert (np.asarray(view) == 7).all()
+    del view
+    assert memory.take(shape).ctypes.data == place
+    assert memory.take((2, 8, 8, 3)).shape == (2, 8, 8, 3)
 
 
 def test_two_workers_see_the_halves_of_the_same_batches(blobs: Prepared) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import zlib
+from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,20 @@ def open_page(browser: Any, path: Path | str, **context: Any) -> Opened:
 
 def numbers(cells: list[str]) -> list[float]:
     return [float(cell.split("±")[0].replace("\N{MINUS SIGN}", "-")) for cell in cells if cell.strip()]
+
+
+def embedded_data(html: str) -> list[Any]:
+    """What the page's scripts read, in its order: figures, rows of long tables, rows in detail."""
+    found = re.findall(r'<script type="(application/json|text/plain)">(.*?)</script>', html, flags=re.DOTALL)
+    return [
+        json.loads(text if kind == "application/json" else zlib.decompress(b64decode(text))) for kind, text in found
+    ]
+
+
+def inspected(html: str) -> list[dict[str, Any]]:
+    """Rows in detail, of all tables."""
+    lists = [data for data in embedded_data(html) if isinstance(data, list)]
+    return [row for rows in lists for row in rows if isinstance(row, dict) and "facts" in row]
 
 
 def with_outcomes(root: Path, label: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.analysis import board_statistics
 from orchestrator.analysis.aggregate import Board, Table, aggregate
 from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.calibration import class_changes, curve
-from orchestrator.analysis.intervals import RowStatistics
+from orchestrator.analysis.intervals import RowStatistics, TableStatistics
 from orchestrator.analysis.predictions import read_predictions
 from orchestrator.analysis.row_outcomes import Cell, RowOutcomes, SharedImages
 from orchestrator.analysis.statistics import PairedBootstrap, rank
 from orchestrator.records import Results, load_plans, load_records
-from orchestrator.report import build_report
+from orchestrator.report import build_report, read_board
 from orchestrator.report.export import escape
 from orchestrator.report.tables import columns
 from tests.orchestrator.outcome_factory import write_outcomes, write_results
@@ -136,11 +138,51 @@ def test_nothing_is_read_twice_until_a_file_changes(results: Results, monkeypatc
     os.utime(changed, ns=(1, 1))
     assert board(results) == first
     assert read == list(ROWS)
-    now = list((results.root / "cache" / "statistics").iterdir())
-    assert len(now) == 1, "what no table needs any more is removed"
-    assert now != cached
-    now[0].write_text("{", encoding="utf-8")
+    [now] = {*(results.root / "cache" / "statistics").iterdir()} - {*cached}
+    now.write_text("{", encoding="utf-8")
     assert board(results) == first, "a damaged cache is made again"
+
+
+def test_reports_that_take_turns_do_not_compute_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, rng = Folder(), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    trials += [folder.trial(f"ft a={a}", method="ft", settings={"a": a}) for a in (1, 2)]
+    for trial in trials:
+        folder.done(trial, (50.0,) * 5)
+    results = Results(folder.write(tmp_path))
+    for trial in trials:
+        write_outcomes(results, trial, 0.6, rng)
+    computed: list[tuple[int, int]] = []
+    original = board_statistics._statistics
+
+    def watched(of: Results, found: Table, inputs: board_statistics._Inputs) -> TableStatistics:
+        computed.append((len(found.rows), found.ece_bins))
+        return original(of, found, inputs)
+
+    monkeypatch.setattr(board_statistics, "_statistics", watched)
+    first = [read_board(results.root), read_board(results.root, "oracle"), read_board(results.root, ece_bins=10)]
+    again = [read_board(results.root), read_board(results.root, "oracle"), read_board(results.root, ece_bins=10)]
+    assert again == first
+    assert computed == [(3, 15), (4, 15), (3, 10)], "each once; the oracle's table has one more row"
+
+
+def test_what_no_report_needs_is_kept_for_a_time_and_within_bounds(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = results.root / "cache" / "statistics"
+    board(results)
+    (own,) = folder.iterdir()
+    now = time.time()
+    for name, age_days in (("yesterday", 1), ("last week", 7), ("week before", 14), ("forgotten", 31)):
+        (folder / f"{name}.json").write_bytes(b"x" * 1000)
+        os.utime(folder / f"{name}.json", (now - age_days * 86400,) * 2)
+    os.utime(own, (1, 1))
+    board(results)
+    assert own.stat().st_mtime >= now - 1, "used now"
+    assert {path.stem for path in folder.iterdir()} - {own.stem} == {"yesterday", "last week", "week before"}
+    monkeypatch.setattr(board_statistics, "KEPT_BYTES", 2500)
+    board(results)
+    assert {path.stem for path in folder.iterdir()} - {own.stem} == {"yesterday", "last week"}, "the oldest go first"
 
 
 def test_each_domain_held_out_uses_the_trials_that_did_not_see_it(tmp_path: Path) -> None:

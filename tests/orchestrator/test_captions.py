@@ -89,6 +89,16 @@ def test_captions_of_a_file_go_into_new_shards_and_nothing_else_changes(plain: P
         write_captions(plain, tmp_path / "new/fake", "others", from_jsonl(path), console=QUIET)
 
 
+def test_texts_with_line_ends_of_other_kinds_are_whole(plain: Prepared, tmp_path: Path) -> None:
+    """JSON leaves U+2028 and U+0085 as they are, and texts of the web have them."""
+    path = tmp_path / "mine.jsonl"
+    given = [{**row, "caption": f"{row['caption']}\u2028and\x85more"} for row in rows(plain)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in given), newline="")
+    made = write_captions(plain, tmp_path / "new/fake", "mine", from_jsonl(path), console=QUIET)
+    found = {s.key: s.caption for domain in COUNTS for s in samples(made, domain, "train")}
+    assert found == {row["key"]: row["caption"] for row in given}
+
+
 def test_of_one_domain_alone(plain: Prepared, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "mine.jsonl", [row for row in rows(plain) if row["key"].startswith("oil/")])
     made = write_captions(plain, tmp_path / "new/fake", "mine", from_jsonl(path), ["oil"], QUIET)

@@ -113,11 +113,24 @@ def test_classes_that_all_domains_have_spread_over_the_list(blobs: Prepared) -> 
     assert chosen[0] == 2
     assert chosen[-1] > 25
     assert not {0, 1, 39} & set(chosen)
+    fifteen = replace(many, counts={domain: counts(*range(15, 40)) for domain in splits})
+    assert choose(fifteen, splits) == [0, 1, 3, 5, 7, 9, 11, 13], "from the whole list, not from its first half"
     # The images of a group of classes are stored under its first label: class 3 is there as class 2 is.
     grouped = replace(many, counts={"disc": counts(3), "box": counts(*range(4, 40))}, groups={"disc": ((2, 3),)})
     assert choose(grouped, splits) == [0, 1, 2, 3]
     nothing_common = replace(many, counts={"disc": counts(*range(5)), "box": counts(*range(5, 40))})
     assert choose(nothing_common, splits), "some class of some domain is better than none"
+
+
+def test_two_contents_of_one_name_are_both_named_where_they_are_not(
+    blobs: Prepared, tiny_config: Path, tmp_path: Path
+) -> None:
+    both = [copied(blobs, tmp_path / f"data/{name}", classnames=[name, "b", "c"]) for name in ("one", "two")]
+    root = folder(tmp_path / "results", tiny_config, *both)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(NotHereError) as caught:
+        build(root)
+    assert all(f"{tmp_path}/data/{name}" in str(caught.value) for name in ("one", "two")), caught.value
 
 
 def test_a_thumbnail_is_small_and_holds_nothing_but_the_picture() -> None:

@@ -138,3 +138,21 @@ def test_the_command_makes_the_leaderboard_and_tells_conflicts_by_exit_code_1(tm
     assert not (tmp_path / "d").exists()
     full = CliRunner().invoke(app, ["merge", str(a), str(b), "-o", str(tmp_path / "c")])
     assert (full.exit_code, "never overwritten" in full.stderr) == (2, True)
+
+
+def test_of_two_failures_the_newest_is_taken_and_named(tmp_path: Path) -> None:
+    roots = []
+    for name, minute, message in (("a", 9, "out of memory"), ("b", 5, "loss is not finite")):
+        folder = Folder()
+        trial = folder.trial("ft")
+        record = folder.failed(trial, message=message)
+        folder.records[trial.id] = record.model_copy(update={"finished_at": f"2026-01-02T03:0{minute}:00+00:00"})
+        roots.append(folder.write(tmp_path / name))
+    for order, to in ((roots, "c"), (roots[::-1], "d")):
+        done = CliRunner().invoke(app, ["merge", *map(str, order), "-o", str(tmp_path / to)])
+        assert done.exit_code == 0, done.output
+        line = f"1 failed in several folders, the newest record was taken: {trial.id} (of {tmp_path / 'a'}, 2026-01-02T03:09"
+        assert line in done.output
+        assert "same outcome" not in done.output
+        error = read_record(Results(tmp_path / to).record(trial.id)).error
+        assert error is not None and error.message == "out of memory"

@@ -129,6 +129,7 @@ WRONG = [
     ("of: ft", "of: soup", "6: rows.soup.of: must name one row that does not build on this one, got 'soup'"),
     ("a={a}", "a={b}", "6: rows.soup.title: {b} stands for nothing here; known: a"),
     ("a={a}", "a={a", "6: rows.soup.title: cannot be filled"),
+    ("a={a}", "a={a:{b}}", "6: rows.soup.title: cannot be filled"),
     ("a={a}", "a={a.real}", "6: rows.soup.title: {a.real} stands for nothing here; known: a"),
     ("method: ft}", "method: ft, like: ft}", "5: rows.ft.like: must not lead back to itself: ft -> ft"),
     ("method: ft}", "method: ft, like: gt}", "5: rows.ft.like: unknown name 'gt'; known: ft, soup"),

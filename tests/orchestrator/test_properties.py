@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import permutations
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -170,3 +171,42 @@ def test_merging_is_commutative_associative_and_idempotent(folder: Folder, data:
         assert set(expected[0]) == {folder.plan[i].id for part in parts for i in part} & set(folder.records)
         for other in ("turned", "nested", "again"):
             assert contents(root / other) == expected
+
+
+Failures = st.lists(
+    st.tuples(st.sampled_from(("lost", "stuck", "done")), st.integers(0, 2), st.sampled_from(("", "log.txt"))),
+    min_size=3,
+    max_size=3,
+)
+"""Of each of three folders: how its one trial ended, in which minute, and a file beside the record."""
+
+
+@given(Failures)
+@settings(max_examples=12, deadline=None)
+def test_which_record_a_merge_takes_does_not_depend_on_the_order_of_folders(
+    failures: list[tuple[str, int, str]],
+) -> None:
+    with TemporaryDirectory() as temporary:
+        roots = [_one_trial(Path(temporary) / name, *end) for name, end in zip("abc", failures, strict=True)]
+        taken = []
+        for number, order in enumerate(permutations(roots)):
+            merge(order, Path(temporary) / str(number))
+            (record,) = load_records(Results(Path(temporary) / str(number))).records.values()
+            taken.append((record, sorted(path.name for path in (Path(temporary) / str(number)).rglob("*.txt"))))
+        assert all(found[0] == taken[0][0] for found in taken)
+        assert (taken[0][0].status == "completed") == any(end == "done" for end, *_ in failures)
+        if taken[0][0].status == "failed":
+            assert taken[0][0].finished_at[14:16] == f"{max(minute for _, minute, _ in failures):02d}"
+        elif any(end == "done" and file for end, _, file in failures):
+            assert all(files == ["log.txt"] for _, files in taken), "the fullest copy"
+
+
+def _one_trial(root: Path, end: str, minute: int, file: str) -> Path:
+    folder = Folder(domains=DOMAINS)
+    trial = folder.trial("ft")
+    record = folder.done(trial, (50, 50, 50)) if end == "done" else folder.failed(trial, message=end)
+    folder.records[trial.id] = record.model_copy(update={"finished_at": f"2026-01-02T03:{minute:02d}:00+00:00"})
+    folder.write(root)
+    if file:
+        (Results(root).trial(trial.id) / file).write_text("log")
+    return root

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 import pytest
 
 from orchestrator.analysis.aggregate import Board, Table, aggregate
-from orchestrator.analysis.rows import Row, train_seconds
+from orchestrator.analysis.costs import train_seconds
+from orchestrator.analysis.rows import Row
 from orchestrator.records import Loaded
 from orchestrator.report import build_report, charts, drawing, figures
 from orchestrator.report.export import heading
@@ -265,10 +266,10 @@ def test_worst_domain_calibration_error_and_cost_by_hand() -> None:
     (table,) = board(folder).tables
     found = cells(table, "ft")
     assert found["worst"] == "51.0 ± 1.4", "52 of seed 0 is clipart's, 50 of seed 1 sketch's"
-    assert (found["ECE, %: reference"], found["ECE, %: shift mean"]) == ("1.0 ± 0.0", "15.0 ± 0.0")
+    assert (found["ECE, 15 bins, %: reference"], found["ECE, 15 bins, %: shift mean"]) == ("1.0 ± 0.0", "15.0 ± 0.0")
     assert (found["training: s"], found["training: GPU-h"]) == ("3,600 ± 0.00", "2.0 ± 0.00")
     before = cells(table, "zero_shot")
-    assert (before["ECE, %: reference"], before["training: GPU-h"]) == ("", "")
+    assert (before["ECE, 15 bins, %: reference"], before["training: GPU-h"]) == ("", "")
     assert row(table, "zero_shot").reference_ece.why == "recorded before this was measured"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -219,54 +218,6 @@ def test_a_tracker_that_fails_later_is_one_line(tmp_path: Path, monkeypatch: pyt
     install(monkeypatch, "mlflow.tracking", MlflowClient=FakeMlflow)
     lines = send(["mlflow"], tmp_path)
     assert lines == ["track: nothing more goes to mlflow: ConnectionError: no route to tracker.example"]
-
-
-def python(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-S", "-c", code)
-
-
-def test_the_process_sends_and_its_end_is_no_error(tmp_path: Path) -> None:
-    """What a library prints is not shown; what goes wrong is."""
-    done, _, failed = sample()
-    assert play(Tracking(["tensorboard"], Results(tmp_path), close_s=120)) == []
-    assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == {done.id, failed.id}
-    (tmp_path / "file").write_text("")
-    [line] = play(Tracking(["tensorboard"], Results(tmp_path / "file")))
-    assert line.startswith("track: nothing more goes to tensorboard: NotADirectoryError: ")
-
-
-def test_a_sweep_without_trials_starts_no_process(tmp_path: Path) -> None:
-    tracking = Tracking(["tensorboard"], Results(tmp_path), command=("/nowhere/python",))
-    assert list(tracking.close()) == []
-
-
-def test_a_tracker_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.tracking.trackers.MAX_WAITING", 5)
-    tracking = Tracking(["wandb"], Results(tmp_path), 0.2, python("import time; time.sleep(600)"))
-    done, record, _ = sample()
-    began = time.monotonic()
-    for _ in range(300):
-        tracking.event(done, STARTED)
-        tracking.event(done, METRICS)
-    tracking.end(done, record, None)
-    process = tracking._process
-    assert process is not None and process.poll() is None
-    slow, dropped = tracking.close()
-    assert time.monotonic() - began < 10
-    assert process.poll() is not None, "it is ended, so that nothing of it outlives the sweep"
-    assert slow == "track: not everything could be sent in 0 s; the records have it all"
-    assert dropped.startswith("track: ") and dropped.endswith("metrics were dropped, since sending them took too long")
-
-
-def test_a_process_that_dies_is_one_line_and_nothing_waits_for_it(tmp_path: Path) -> None:
-    tracking = Tracking(["wandb"], Results(tmp_path), command=python("import os; os._exit(7)"))
-    assert play(tracking) == ["track: nothing more is sent: the process that sends ended with exit code 7"]
-    done, *_ = sample()
-    tracking.event(done, STARTED)
-    assert tracking._calls.qsize() <= 7, "nothing piles up"
-    missing = Tracking(["wandb"], Results(tmp_path), command=("/nowhere/python",))
-    [line] = play(missing)
-    assert line.startswith("track: nothing is sent: ") and "/nowhere/python" in line
 
 
 def test_off_by_default_and_named_by_one_key(folder: Path) -> None:

@@ -142,6 +142,21 @@ def test_few_points_get_a_smaller_perplexity(tmp_path: Path) -> None:
     assert "32 points, perplexity 10.3333, seed 0" in build(tmp_path)["md"]
 
 
+def test_too_few_points_are_a_reason_and_a_bug_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = folder(tmp_path)
+    first = next(iter(BASE))
+    for trial, of in ((trials["zero_shot"], BASE), (trials["ft"], FAR)):
+        features(tmp_path, trial, {first: of[first][:1]})
+    assert "kept features of too few images to place in a plane" in build(tmp_path)["md"]
+
+    def broken(*_: object) -> None:
+        raise KeyError("no such column")
+
+    monkeypatch.setattr("orchestrator.views.tsne.energy_coordinates", broken)
+    with pytest.raises(KeyError):
+        build(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [

@@ -11,8 +11,11 @@ const boardCopy = (() => {
       return { title: header.dataset.short, group: header.dataset.over || "", full: header.dataset.full };
     });
     const rows = api.rows({ search: "applied", order: "applied" }).indexes().toArray();
+    const long = "long" in api.table().node().dataset;
     const cells = rows.map((row) =>
       shown.map((index) => {
+        // Cells of a long table that were not shown yet are data only.
+        if (long) return boardRows.cell(api.row(row).data(), index);
         const cell = api.cell(row, index).node();
         return { text: squeeze(cell.textContent), best: cell.classList.contains("best") };
       }),

@@ -47,20 +47,24 @@ const boardState = (() => {
       const target = place && document.getElementById(place);
       if (target && params.size) target.scrollIntoView();
     },
+    // Details that were open: everywhere, or in what was made just now.
+    open: (within = document) => {
+      const open = new Set(params.getAll("open"));
+      within.querySelectorAll("details[data-open]").forEach((details) => (details.open = open.has(details.dataset.open)));
+    },
   };
 })();
 
-(() => {
-  const all = [...document.querySelectorAll("details[data-open]")];
-  const show = () => {
-    const open = new Set(boardState.get("open"));
-    all.forEach((details) => (details.open = open.has(details.dataset.open)));
-  };
-  show();
-  boardState.onChange(show);
-  all.forEach((details) =>
-    details.addEventListener("toggle", () =>
-      boardState.set("open", all.filter((other) => other.open).map((other) => other.dataset.open)),
-    ),
-  );
-})();
+boardState.open();
+boardState.onChange(() => boardState.open());
+// The event does not bubble, but it is there before it reaches its target.
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    if (!target.dataset.open) return;
+    const others = boardState.get("open").filter((name) => name !== target.dataset.open);
+    const open = target.open ? [...others, target.dataset.open] : others;
+    if (target.open !== (others.length < boardState.get("open").length)) boardState.set("open", open);
+  },
+  true,
+);

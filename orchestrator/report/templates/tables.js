@@ -37,14 +37,19 @@
     boardState.onChange(apply);
   }
 
+  // Cells over single columns, in their order: those that span two lines stand in the first.
+  const headersOf = (table) => [...[...table.tHead.rows[0].cells].filter((cell) => cell.rowSpan > 1), ...table.tHead.rows[1].cells];
+
   // Tables: DataTables as itables ships it, a module that can only be imported from a URL.
   async function enhance() {
-    const source = Uint8Array.from(atob(document.getElementById("tables-bundle").textContent), (c) => c.charCodeAt(0));
+    const source = await boardData.inflated(document.getElementById("tables-bundle"));
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     const { ITable, default: DataTable, set_or_remove_dark_class: followTheme } = await import(url);
     URL.revokeObjectURL(url);
     followTheme();
-    document.querySelectorAll("table.board").forEach((table) => {
+    for (const table of document.querySelectorAll("table.board")) {
+      const [article, long] = [table.closest("article"), "long" in table.dataset];
+      const paged = long ? boardRows.options(headersOf(table)) : {};
       const lower = [...table.tHead.rows[1].cells].flatMap((cell, index) => (cell.classList.contains("lower") ? [index + 2] : []));
       // DataTables takes the text of a button as HTML.
       const fullTitle = (api, index) => {
@@ -70,19 +75,25 @@
             ],
           },
           topEnd: "search",
-          bottomStart: null,
-          bottomEnd: null,
+          bottomStart: long ? "info" : null,
+          bottomEnd: long ? "paging" : null,
         },
-        language: { search: "Filter" },
+        language: { search: "Filter", ...boardRows.language },
+        ...paged,
       });
-      remember(new DataTable.Api(table), table);
+      const api = new DataTable.Api(table);
+      if (long) api.rows.add(await boardData.read(article.querySelector(".rows-data > script"))).draw();
+      remember(api, table);
+      if (long) boardRows.printWhole(api);
+      if (long) api.on("draw", boardInspector.follow(article, () => api.rows({ page: "current" }).indexes().toArray()));
       // The box that scrolls is now DataTables' own; it must be reachable with the keyboard.
       const [outer, inner] = [table.closest(".scroll"), table.parentElement];
       for (const name of ["role", "aria-label", "tabindex"]) {
         inner.setAttribute(name, outer.getAttribute(name));
         outer.removeAttribute(name);
       }
-    });
+    }
+    await boardInspector.ready();
     document.documentElement.dataset.tables = "ready";
     boardState.scroll();
   }

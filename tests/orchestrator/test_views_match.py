@@ -1,0 +1,126 @@
+"""Which of our trials stand for a published row: by what they are, never by what they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.manifest.read import load_manifest
+from orchestrator.planning.plan import make_plans
+from orchestrator.records import Loaded, Results
+from orchestrator.views import views
+from orchestrator.views.join import load
+from orchestrator.views.match import Trials
+from orchestrator.views.page import html_text
+from tests.conftest import ROOT
+from tests.orchestrator import view_factory as make
+from tests.orchestrator.record_factory import demo
+from tests.orchestrator.test_views import ACCURACY, fill, line, ours
+
+
+def test_two_configurations_are_not_chosen_between(tmp_path: Path) -> None:
+    results = make.folder(benchmark="mine")
+    for strength in (1.0, 3.0):
+        make.done(results, make.trial(results, "car_ft", 0, {**make.CAR_FT, "strength": strength}), ACCURACY)
+    found = line(fill(results, tmp_path / "a"), "CAR-FT")
+    assert ours(found) == [None] * 6 and found.remarks[0].startswith("2 configurations fit (car_ft-")
+    other = (80.0,) * 5
+    make.done(
+        results,
+        make.trial(results, "car_ft", 0, {**make.CAR_FT, "strength": 9.0}, benchmark="lipsum_table_9_domainnet"),
+        other,
+    )
+    assert ours(line(fill(results, tmp_path / "b"), "CAR-FT")) == [80.0] * 6
+
+
+def test_the_configuration_nearest_to_the_protocol_is_taken(tmp_path: Path) -> None:
+    results = make.folder(benchmark="mine")
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT, preprocessing="openai"), (10.0,) * 5)
+    make.done(results, make.trial(results, "car_ft", 0, make.CAR_FT), ACCURACY)
+    assert ours(line(fill(results, tmp_path), "CAR-FT"))[:2] == [89.0, 66.0]
+
+
+def test_other_models_datasets_references_and_settings_are_not_taken(tmp_path: Path) -> None:
+    demo().write(tmp_path / "demo")
+    joiner = load(Results(tmp_path / "demo"))
+    for view in views().values():
+        filled = joiner.fill(view)
+        assert all(cell.ours.mean is None for p in filled.panels for row in p.lines for cell in row.cells), view.name
+    results = make.folder()
+    elsewhere = {"sources": ("sketch",), "targets": ("sketch", "real", "painting", "clipart", "infograph")}
+    make.done(results, make.trial(results, "lipsum_ft", 0, make.LIPSUM_FT, data=elsewhere), ACCURACY)
+    make.done(results, make.trial(results, "lipsum_ft", 0, {**make.LIPSUM_FT, "num_texts": 10}), ACCURACY)
+    filled = fill(results, tmp_path / "other")
+    assert all(cell.ours.mean is None for row in filled.panels[0].lines for cell in row.cells)
+    tenth = load(Results(tmp_path / "other")).fill(views()["lipsum-table-10"])
+    assert ours(line(tenth, "Lipsum-FT", 3))[0] == 89.0 and ours(line(tenth, "Lipsum-FT", 0))[0] is None
+    assert ours(line(load(Results(tmp_path / "other")).fill(views()["lipsum-table-8"]), "L=8, M=10"))[0] == 89.0
+
+
+def test_variants_of_post_hoc_methods(tmp_path: Path) -> None:
+    results = make.folder(benchmark="lipsum_table_6")
+    ft = make.trial(results, "ft")
+    make.done(results, ft, ACCURACY)
+    wise = make.trial(results, "wise_ft", settings={"alphas": [0.5, 0.7]}, inputs=[ft.id])
+    variants = {"alpha=0.5": (50.0,) * 5, "alpha=0.7": (70.0,) * 5}
+    make.done(results, wise, variants, {"alpha=0.5": {"alpha": 0.5}, "alpha=0.7": {"alpha": 0.7}})
+    make.done(results, make.trial(results, "tpgm", inputs=[ft.id]), ACCURACY)
+    filled = fill(results, tmp_path, "lipsum-table-6")
+    assert ours(line(filled, "WiSE, alpha=0.5")) == [50.0] * 6 and ours(line(filled, "WiSE, alpha=0.7")) == [70.0] * 6
+    assert ours(line(filled, "WiSE, alpha=0.6")) == [None] * 6
+    assert ours(line(filled, "Lipsum-FT + WiSE, alpha=0.5")) == [None] * 6
+    assert not line(filled, "WiSE, alpha=0.5").differences
+    assert "fitted on held-out training images" in line(filled, "TPGM").differences[0]
+    figure = html_text(load(Results(tmp_path)).fill(views()["lipsum-figure-5"]))
+    assert figure.count("<circle") == 26 + 3 and "WiSE, alpha=0.5, ours: R* 50.00, shift mean 50.00" in figure
+
+
+def test_an_input_of_another_protocol_is_not_compared_either(tmp_path: Path) -> None:
+    results = make.folder(benchmark="lipsum_table_6")
+    ft = make.trial(results, "ft", selection="reference_val")
+    make.done(results, ft, ACCURACY)
+    wise = make.trial(results, "wise_ft", settings={"alphas": [0.5]}, inputs=[ft.id])
+    make.done(results, wise, {"alpha=0.5": (50.0,) * 5}, {"alpha=0.5": {"alpha": 0.5}})
+    found = line(fill(results, tmp_path, "lipsum-table-6"), "WiSE, alpha=0.5")
+    assert found.differences == ("selection: reference_val; published: reference_test",)
+
+
+def test_each_domain_held_out_in_turn(tmp_path: Path) -> None:
+    domains = ("Caltech101", "LabelMe", "SUN09", "VOC2007")
+    results = make.folder("domainbed_vlcs", "vlcs", domains)
+    for index, held_out in enumerate(domains):
+        sources = tuple(d for d in domains if d != held_out)
+        data = {"sources": sources, "targets": (*sources, held_out), "target_split": "in", "val_fraction": 0.2}
+        fields = {"selection": "reference_val", "preprocessing": "openai"}
+        for method, settings, left_out in (("car_ft", make.CAR_FT, ""), ("ft", {}, "SUN09")):
+            made = make.trial(results, method, 0, settings, data=data, **fields)
+            if held_out != left_out:
+                make.done(results, made, [80.0 + index] * 4)
+    filled = fill(results, tmp_path, "car-ft-domainbed")
+    assert ours(line(filled, "CAR-FT")) == [81.5, None, None, None, None]
+    assert line(filled, "CAR-FT").cells[0].difference == pytest.approx(81.5 - 85.5)
+    assert not line(filled, "CAR-FT").cells[0].comparable
+    assert ours(line(filled, "FT")) == [None] * 5
+
+
+def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path) -> None:
+    manifest = load_manifest(ROOT / "benchmarks.yaml").at(None, str(tmp_path))
+    plans = {
+        plan.benchmark: plan
+        for plan in make_plans(manifest, sorted({b for v in views().values() for b in v.benchmarks}))
+    }
+    for view in views().values():
+        trials = Trials([plans[name] for name in view.benchmarks], Loaded())
+        for panel in view.panels:
+            for row in (row for row in panel.rows if row.method):
+                for dataset in {column.dataset or panel.dataset for column in panel.columns}:
+                    match = trials.match(view, panel, row, dataset)
+                    seeds = {o.trial.spec.seed for o in match.outcomes}
+                    assert seeds, (view.name, panel.title, row.title, match.why)
+                    assert set(match.differences) <= {row.differs, panel.protocol.unknown}
+                    many = row.method == "zero_shot" or "Soup" in row.title or "Ensemble" in row.title
+                    if panel.protocol.num_seeds and not many:
+                        assert len(seeds) == panel.protocol.num_seeds or view.name == "lipsum-figure-6"
+    ids = [[t.id for t in plan.trials] for name, plan in plans.items() if name.startswith("lipsum")]
+    assert len({id for of_plan in ids for id in of_plan}) < sum(map(len, ids)), "shared trials have shared ids"
