@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from orchestrator.analysis.metrics import NUM_BINS, expected_calibration_error
-from orchestrator.analysis.row_outcomes import Blocks, Place, ReadAhead
+from orchestrator.analysis.outcome_file import Blocks, Place
+from orchestrator.analysis.row_outcomes import ReadAhead
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, write_atomic
 from training.config import Frozen
 

@@ -1,28 +1,25 @@
 """Per-image outcomes of the rows of a table, side by side. No ray, no torch.
 
-A table may have thousands of trials, so a file is read once for all its variants, only the columns that are needed, and by
-threads before it is asked for.
+A table may have thousands of trials, so a file is read once for all its variants, and by threads before it is asked for
+(`outcome_file`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from orchestrator.analysis.outcome_file import Block, Blocks, Layouts, Place
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.records import Results
 
-PLACE = ("variant", "domain", "split")
-Place = tuple[str, str, str]
 Number = TypeVar("Number", bound=np.generic)
 AHEAD = 2
 """Files for each thread that are read before they are asked for."""
@@ -36,29 +33,11 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One variant of one trial on one split of a domain, (N,) each."""
-
-    keys: pa.Array
-    labels: NDArray[np.int32]
-    correct: NDArray[np.bool_]
-    confidences: NDArray[np.float32]
-
-    def same_images(self, other: Block) -> bool:
-        """Whether both are about the same images in the same order."""
-        return bool(np.array_equal(self.labels, other.labels)) and bool(self.keys.equals(other.keys))
-
-
-@dataclass(frozen=True, slots=True)
 class RowOutcomes:
     """A row's outcomes: on each domain (S, N) whether it is right and how confident it was."""
 
     correct: Mapping[str, NDArray[np.bool_]]
     confidences: Mapping[str, NDArray[np.float32]]
-
-
-Blocks = dict[Place, Block]
-"""What a trial has by place."""
 
 
 class ReadAhead:
@@ -150,40 +129,9 @@ class SharedImages:
         return blocks[cell.place]
 
 
+_LAYOUTS = Layouts()
+
+
 def read_blocks(results: Results, trial: str) -> Blocks:
     """A trial's outcomes by place. Raises PredictionsError for a file that is missing or damaged."""
-    return dict(_blocks(results.trial(trial) / "predictions.parquet"))
-
-
-def _blocks(path: Path) -> Iterator[tuple[Place, Block]]:
-    """A file's outcomes by place; images of one place lie together."""
-    columns = [*PLACE, "key", "label", "correct", "confidence"]
-    try:
-        with pq.ParquetFile(path, read_dictionary=list(PLACE)) as file:
-            table = file.read(columns=columns, use_threads=False).unify_dictionaries().combine_chunks()
-    except FileNotFoundError:
-        raise PredictionsError("a trial of it has no predictions.parquet") from None
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise PredictionsError(
-            f"predictions.parquet of {path.parent.name} cannot be read: {type(error).__name__}"
-        ) from None
-    if not table.num_rows:
-        return
-    chunks = {name: table.column(name).combine_chunks() for name in columns}
-    chunks = {n: c.chunk(0) if isinstance(c, pa.ChunkedArray) else c for n, c in chunks.items()}
-    codes = [chunks[name].indices.to_numpy() for name in PLACE]
-    names = [chunks[name].dictionary.to_pylist() for name in PLACE]
-    starts = [0, *(1 + np.flatnonzero(sum((np.diff(c) != 0 for c in codes), start=np.zeros(len(codes[0]) - 1, bool))))]
-    numbers = {name: chunks[name].to_numpy(zero_copy_only=False) for name in ("label", "correct", "confidence")}
-    for start, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
-        variant, domain, split = (of[code[start]] for of, code in zip(names, codes, strict=True))
-        here = slice(int(start), int(end))
-        yield (
-            (variant, domain, split),
-            Block(
-                keys=chunks["key"].slice(here.start, here.stop - here.start),
-                labels=numbers["label"][here],
-                correct=numbers["correct"][here],
-                confidences=numbers["confidence"][here],
-            ),
-        )
+    return _LAYOUTS.read(results.trial(trial) / "predictions.parquet")

@@ -12,8 +12,9 @@ import numpy as np
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.outcome_file import Blocks
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import Blocks, Cell, ReadAhead, SharedImages
+from orchestrator.analysis.row_outcomes import Cell, ReadAhead, SharedImages
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.statistics import Correct, PairedBootstrap
 from orchestrator.records import Results

@@ -102,7 +102,9 @@ def test_data_that_do_not_fit_the_cache_are_streamed_through_it(
     assert sum(path.stat().st_size for path in cache.glob("*.tar")) <= 2.5 * size
     # Which stay after the index was made depends on which came first, two at the most; threads may push out one in use.
     requests = [cut_server.requests[f"blobs/disc/train-{n:06d}.tar"] for n in range(5)]
-    assert min(requests) >= 1 and 5 + 3 <= sum(requests) <= 5 + 5 + 2, "each for its index, most once more for their pass"
+    assert min(requests) >= 1 and 5 + 3 <= sum(requests) <= 5 + 5 + 2, (
+        "each for its index, most once more for their pass"
+    )
 
 
 def test_shards_are_fetched_side_by_side_and_progress_is_told(cut: Prepared, cut_server: FaultyServer) -> None:
