@@ -51,6 +51,8 @@ def _cells(board: Board) -> Fact:
     holes = ", ".join([*(f"{tally[status]} {status}" for status in ("failed", "missing")), f"{stale} stale"])
     if stale:
         holes += ": recorded before code, data or settings changed, counted as missing"
+    if finished := [o.record.finished_at for o in board.outcomes if o.record is not None]:
+        holes += f"; newest record {max(finished)[:16].replace('T', ' ')} UTC"
     return Fact(
         "Trials done", f"{tally['done']} of {len(board.outcomes)}", holes, bad=tally["done"] < len(board.outcomes)
     )
@@ -115,8 +117,6 @@ def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
     spent = [of for of in map(gpu_hours, records) if of is not None]
     hours = amount(math.fsum(spent)) if spent else "none"
     yield Fact("GPU-hours", hours, f"{duration(train)} of training, {total} with loading and evaluation; {devices}")
-    newest = max(r.finished_at for r in records)
-    yield Fact("Made from", count(len(records), "record"), f"newest {newest[:16].replace('T', ' ')} UTC")
 
 
 def duration(seconds: float) -> str:

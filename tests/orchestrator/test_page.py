@@ -39,7 +39,7 @@ def test_the_header_strip_counts(tmp_path: Path) -> None:
         "Zero-shot gate no value",
         "a ± b mean ± s.d. over seeds",
         "0123456789ab git commit",
-        "11 records newest 2026-01-02 04:",
+        "0 stale; newest record 2026-01-02 04:",
         "s1 failed: ValueError: loss is not finite at step 31; s2 not run",
         "failed lipsum_ft 1 demo, tiny, real failed: ValueError: loss is not finite at step 31",
         "missing lipsum_ft 2 demo, tiny, real not run",
