@@ -110,7 +110,7 @@ def _accuracy(table: Table) -> Iterator[Column]:
     if table.shifted:
         yield Column(group, shift_mean(table), _shift_cells(table))
     if len(table.shifted) > 1:
-        yield Column(group, "worst", _cells(table, lambda row: row.worst, percent))
+        yield Column(group, "worst", _worst_cells(table))
     if table.leave_one_out:
         yield Column(group, f"source mean (ref.{held_out})", _cells(table, lambda row: row.reference, percent))
 
@@ -135,6 +135,18 @@ def _with_interval(
 def _shift_cells(table: Table) -> Callable[[int], Cell]:
     cells = _with_interval(table, lambda row: row.shift, lambda found: found.shift)
     return lambda index: replace(cells(index), best=statistics(table, index).tied)
+
+
+def _worst_cells(table: Table) -> Callable[[int], Cell]:
+    """With the interval of the domain that is the worst of every seed, if one is."""
+
+    def cell(index: int) -> Cell:
+        row, found = table.rows[index], statistics(table, index)
+        always = [domain for domain in table.shifted if row.accuracy[domain].values == row.worst.values]
+        interval = found.domains.get(always[0]) if always else None
+        return replace(_cell(row.worst, percent, percent), interval=interval_text(interval, percent), aside=True)
+
+    return cell
 
 
 def _rank(table: Table) -> Iterator[Column]:
@@ -245,11 +257,7 @@ def _difference(series: Series, interval: Interval | None) -> Cell:
 
 
 def _nll(table: Table) -> Iterator[Column]:
-    group = "NLL, nats"
-    if table.has_reference:
-        yield Column(group, "reference", _cells(table, lambda row: row.reference_nll, nats), lower_is_better=True)
-    if table.shifted:
-        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift_nll, nats), lower_is_better=True)
+    yield from _both(table, "NLL, nats", lambda row: row.reference_nll, lambda row: row.shift_nll, nats)
 
 
 def _ece(table: Table) -> Iterator[Column]:
@@ -257,10 +265,21 @@ def _ece(table: Table) -> Iterator[Column]:
     if recorded and all(row.shift_ece.mean is None and row.reference_ece.mean is None for row in table.rows):
         return
     group = f"ECE, {table.ece_bins} bins, %"
+    yield from _both(table, group, lambda row: row.reference_ece, lambda row: row.shift_ece, percent)
+
+
+def _both(
+    table: Table,
+    group: str,
+    reference: Callable[[Row], Series],
+    shift: Callable[[Row], Series],
+    show: Callable[[float], str],
+) -> Iterator[Column]:
+    """Something of which less is better, on the reference domain and on the shifted ones."""
     if table.has_reference:
-        yield Column(group, "reference", _cells(table, lambda row: row.reference_ece, percent), lower_is_better=True)
+        yield Column(group, "reference", _cells(table, reference, show), lower_is_better=True)
     if table.shifted:
-        yield Column(group, shift_mean(table), _cells(table, lambda row: row.shift_ece, percent), lower_is_better=True)
+        yield Column(group, shift_mean(table), _cells(table, shift, show), lower_is_better=True)
 
 
 def _cost(table: Table) -> Iterator[Column]:

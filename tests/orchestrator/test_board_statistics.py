@@ -245,3 +245,28 @@ def test_tables_show_intervals_and_ranks(results: Results) -> None:
         lines = [line for line in csv.DictReader(file) if line["row"] == "better"]
     (line,) = (line for line in lines if line["quantity"] == "shift mean")
     assert (float(line["mean"]), float(line["low"]), float(line["high"])) == (0.5, shift.low, shift.high)
+
+
+def test_the_worst_domain_has_its_interval_where_it_is_the_worst_of_every_seed(results: Results) -> None:
+    found = table(results)
+    row = next(row for row in found.rows if row.name == "ft")
+    first, second, *rest = found.shifted
+    easy = {domain: replace(row.accuracy[domain], values=dict.fromkeys((0, 1, 2), 0.9)) for domain in rest}
+
+    def interval(*of_seeds: tuple[float, float]) -> str:
+        ours, theirs = (dict(enumerate(values)) for values in zip(*of_seeds, strict=True))
+        accuracy = {**row.accuracy, **easy}
+        accuracy |= {
+            first: replace(row.accuracy[first], values=ours),
+            second: replace(row.accuracy[second], values=theirs),
+        }
+        worst = replace(row.worst, values={seed: min(pair) for seed, pair in enumerate(of_seeds)})
+        changed = replace(row, accuracy=accuracy, worst=worst)
+        rows = tuple(changed if other is row else other for other in found.rows)
+        (column,) = (c for c in columns(replace(found, rows=rows)) if c.title == "worst")
+        return column.cell(found.rows.index(row)).interval
+
+    of_second = statistics(results, "ft").domains[second]
+    assert of_second is not None
+    assert interval((0.5, 0.2), (0.6, 0.3), (0.4, 0.1)) == f"[{100 * of_second.low:.1f}, {100 * of_second.high:.1f}]"
+    assert interval((0.5, 0.2), (0.2, 0.3), (0.4, 0.1)) == ""

@@ -67,6 +67,27 @@ def test_filter_and_columns(demo_page: Opened) -> None:
 
 
 @pytest.mark.browser
+def test_the_keyboard_is_enough(browser: Any, tmp_path: Path) -> None:
+    opened = open_page(browser, build_report(demo().write(tmp_path))[0])
+    page, wanted = opened.page, {"Columns", "Copy Markdown", "Filter", "sort", "Logit axes", "Every row in detail"}
+    described = """() => {
+        const e = document.activeElement;
+        if (e === document.body) return "";
+        return e.closest("thead") ? "sort" : (e.labels?.[0] ?? e).textContent.trim();
+    }"""
+    found = []
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        here = next((name for name in wanted if page.evaluate(described).startswith(name)), None)
+        if here == "sort" and here not in found:
+            page.keyboard.press("Enter")
+            page.wait_for_selector("th.dt-ordering-asc, th.dt-ordering-desc")
+        found.append(here)
+    assert wanted - set(found) == set()
+    opened.quiet()
+
+
+@pytest.mark.browser
 def test_a_phone_scrolls_tables_not_the_page(browser: Any, tmp_path: Path) -> None:
     opened = open_page(browser, build_report(incomplete().write(tmp_path))[0])
     opened.page.set_viewport_size({"width": 390, "height": 844})
