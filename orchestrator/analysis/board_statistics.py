@@ -31,6 +31,7 @@ from orchestrator.analysis.intervals import (
     RowStatistics,
     TableStatistics,
 )
+from orchestrator.analysis.outcome_file import file_stamp
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.row_outcomes import Cell, ReadAhead, RowOutcomes, SharedImages
 from orchestrator.analysis.rows import Row
@@ -114,17 +115,9 @@ def _digest(results: Results, table: Table, inputs: _Inputs) -> str:
         "sources": table.sources,
         "shifted": table.shifted,
         "transfer": table.transfer,
-        "files": {trial: _stamp(results.trial(trial) / "predictions.parquet") for trial in trials},
+        "files": {trial: file_stamp(results.trial(trial) / "predictions.parquet") for trial in trials},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _inputs(table: Table) -> _Inputs:

@@ -128,3 +128,12 @@ def _columns(file: pq.ParquetFile, names: Sequence[str]) -> list[pa.Array]:
     """Columns of a file in one piece each, in the order of `names`. Raises KeyError for one that it does not have."""
     table = file.read(columns=list(names), use_threads=False).unify_dictionaries().combine_chunks()
     return [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in map(table.column, names)]
+
+
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of the last change in ns: whether a file is the one that was read. None without a file."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_size, stat.st_mtime_ns

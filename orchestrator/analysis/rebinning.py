@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from orchestrator.analysis.metrics import NUM_BINS, expected_calibration_error
-from orchestrator.analysis.outcome_file import Blocks, Place
+from orchestrator.analysis.outcome_file import Blocks, Place, file_stamp
 from orchestrator.analysis.row_outcomes import ReadAhead
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, write_atomic
 from training.config import Frozen
@@ -72,7 +72,7 @@ def _errors(results: Results, trials: Iterable[str], num_bins: int) -> tuple[dic
     """The errors of trials; of those that have none the reason."""
     path = results.root / "cache" / "ece" / f"{num_bins}.json"
     kept = _read(path)
-    stamps = {trial: _stamp(results.trial(trial) / "predictions.parquet") for trial in trials}
+    stamps = {trial: file_stamp(results.trial(trial) / "predictions.parquet") for trial in trials}
     current = {trial: kept[trial] for trial, stamp in stamps.items() if trial in kept and kept[trial].stamp == stamp}
     unread = {trial: stamp for trial, stamp in stamps.items() if stamp is not None and trial not in current}
     why = {trial: "it has no predictions.parquet" for trial, stamp in stamps.items() if stamp is None}
@@ -104,11 +104,3 @@ def _read(path: Path) -> dict[str, _OfTrial]:
     except (FileNotFoundError, ValidationError):
         return {}
     return kept.trials if kept.version == VERSION else {}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_size, stat.st_mtime_ns

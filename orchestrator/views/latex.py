@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 from orchestrator.report.numbers import MINUS
 from orchestrator.views.join import FilledPanel, FilledView
@@ -71,6 +72,12 @@ def _other(character: str) -> str:
 
 def latex(filled: FilledView) -> str:
     """A document of its own, of booktabs tables; each tabular can be taken into another."""
+    body = [line for panel in filled.panels for line in _latex_panel(panel)]
+    return document(filled.view.title, legend(filled), body)
+
+
+def document(title: str, notes: Sequence[str], body: Iterable[str]) -> str:
+    """A document with a title, notes as a list and a body that is LaTeX already."""
     lines = [
         r"\documentclass{article}",
         r"\usepackage[T1]{fontenc}",
@@ -78,15 +85,16 @@ def latex(filled: FilledView) -> str:
         r"\usepackage{booktabs}",
         r"\usepackage{graphicx}",
         r"\begin{document}",
-        rf"\section*{{{latex_escape(filled.view.title)}}}",
-        *_items(legend(filled)),
+        rf"\section*{{{latex_escape(title)}}}",
+        *items(notes),
+        *body,
+        r"\end{document}",
     ]
-    for panel in filled.panels:
-        lines += _latex_panel(panel)
-    return "\n".join([*lines, r"\end{document}"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _items(texts: list[str]) -> list[str]:
+def items(texts: Sequence[str]) -> list[str]:
+    """A list, an item for each text; nothing for no texts."""
     return (
         [r"\begin{itemize}", *(rf"\item {{}}{latex_escape(text)}" for text in texts), r"\end{itemize}"] if texts else []
     )
@@ -111,5 +119,5 @@ def _latex_panel(panel: FilledPanel) -> list[str]:
         *body,
         r"\bottomrule",
         r"\end{tabular}}",
-        *_items([f"{row}: {text}" for row, text in remarks(panel)]),
+        *items([f"{row}: {text}" for row, text in remarks(panel)]),
     ]

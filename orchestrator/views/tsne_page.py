@@ -13,7 +13,7 @@ from orchestrator.report.export import escape as markdown_escape
 from orchestrator.report.offline import TEMPLATES, environment, policy, scripts
 from orchestrator.views.catalog import views
 from orchestrator.views.extra import ExtraView
-from orchestrator.views.latex import latex_escape
+from orchestrator.views.latex import document, items, latex_escape
 from orchestrator.views.match import Trials
 from orchestrator.views.tsne import PERPLEXITY, SEED, Domain, Line, Section, perplexity, sections
 
@@ -170,20 +170,11 @@ def _markdown_line(cells: Sequence[str]) -> str:
 
 def latex(view: ExtraView, found: Sequence[Section]) -> str:
     """A document of its own, of booktabs tables."""
-    lines = [
-        r"\documentclass{article}",
-        r"\usepackage[T1]{fontenc}",
-        r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
-        r"\usepackage{booktabs}",
-        r"\usepackage{graphicx}",
-        r"\begin{document}",
-        rf"\section*{{{latex_escape(view.title)}}}",
-        *_items(legend(view)),
-    ]
+    lines = list[str]()
     for section in found:
         lines += ["", rf"\subsection*{{{latex_escape(section.title)}}}", *_tabular(section)]
-        lines += _items([f"{row}: {text}" for row, text in _remarks(section)])
-    return "\n".join([*lines, r"\end{document}"]) + "\n"
+        lines += items([f"{row}: {text}" for row, text in _remarks(section)])
+    return document(view.title, legend(view), lines)
 
 
 def _tabular(section: Section) -> list[str]:
@@ -200,10 +191,6 @@ def _tabular(section: Section) -> list[str]:
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-
-
-def _items(texts: Sequence[str]) -> list[str]:
-    return [r"\begin{itemize}", *(rf"\item {{}}{latex_escape(text)}" for text in texts), r"\end{itemize}"]
 
 
 def csv_text(view: ExtraView, found: Sequence[Section]) -> str:
