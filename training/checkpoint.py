@@ -121,3 +121,18 @@ def unpack_attributes(owner: object, names: tuple[str, ...], tensors: StateDict,
                 tensor.data.copy_(tensors[f"{name}.{key}"])
         else:
             setattr(owner, name, plain[name])
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """States of the global generators, which dropout and the like draw from: 'cpu', and 'cuda' on a GPU."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
+    """Put the global generators back to what `rng_state` found."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

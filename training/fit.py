@@ -16,7 +16,9 @@ from training.checkpoint import (
     load_tensors,
     pack_attributes,
     pack_optimizer,
+    rng_state,
     save_tensors,
+    set_rng_state,
     unpack_attributes,
     unpack_optimizer,
 )
@@ -233,7 +235,7 @@ class Fit:
             method_tensors, method_values = pack_attributes(self.method, self.method.resumable)
             tensors = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self.best)
             tensors |= _prefixed("best_text/", self.best_text)
-            tensors |= _prefixed("method/", method_tensors) | _prefixed("rng/", _rng_state(self.runtime.device))
+            tensors |= _prefixed("method/", method_tensors) | _prefixed("rng/", rng_state(self.runtime.device))
             if optimizer is not None:
                 tensors |= _prefixed("optimizer/", pack_optimizer(optimizer))
             meta = {
@@ -260,7 +262,7 @@ class Fit:
         self.trace = [Score(*row) for row in meta["trace"]]
         self.stopwatch.seconds = meta["seconds"]
         unpack_attributes(self.method, self.method.resumable, _below("method/", tensors), meta["method"])
-        _set_rng_state(_below("rng/", tensors), self.runtime.device)
+        set_rng_state(_below("rng/", tensors), self.runtime.device)
         log.info("continuing at step %d of %d", self.step, self.recipe.num_steps)
         return tensors
 
@@ -285,17 +287,3 @@ def _prefixed(prefix: str, tensors: Any) -> dict[str, Tensor]:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _rng_state(device: torch.device) -> dict[str, Tensor]:
-    """Dropout and the like draw from the global generators."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def _set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
