@@ -24,8 +24,8 @@ _BYTES = types.Array(uint8, 2, "C", readonly=True)
 _OUT = types.Array(uint8, 2, "C")
 _STARTS = types.Array(int64, 1, "C")
 _WEIGHTS = types.Array(int32, 2, "C")
-_TAPS: Any = types.Tuple([_STARTS, _WEIGHTS])  # type: ignore[no-untyped-call]
-_SPAN: Any = types.UniTuple(int64, 2)  # type: ignore[no-untyped-call]
+_TAPS: Any = types.Tuple([_STARTS, _WEIGHTS])
+_SPAN: Any = types.UniTuple(int64, 2)
 
 
 def _compiled(*signature: Any) -> Callable[[Function], Function]:

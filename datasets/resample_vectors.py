@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
@@ -84,7 +84,7 @@ def _mixed(build: Any, x: Any, y: Any, upper: bool) -> Any:
 def _called(build: Any, which: int, kind: Any, x: Any, y: Any) -> Any:
     name = f"llvm.x86.{_NAMES[x.type.count * x.type.element.width // 8][which]}"
     function = ir.FunctionType(kind, [x.type, y.type])
-    return build.call(cgutils.get_or_insert_function(build.module, function, name), [x, y])  # type: ignore[no-untyped-call]
+    return build.call(cgutils.get_or_insert_function(build.module, function, name), [x, y])
 
 
 def _sums(build: Any, x: Any, y: Any, x86: bool) -> Any:
@@ -115,8 +115,8 @@ def weighing(pairs: int, width: int = WIDTH, x86: bool = _X86) -> Any:
     `to` and `lines` are addresses; `high` and `low` hold two weights' upper 12 and lower `LOW` bits in each 32 bits, the
     first line's below. The sum is rounded to whole numbers and clipped to 0...255. `width` is 16 where not `x86`.
     """
-    parts = types.UniTuple(types.int32, pairs)  # type: ignore[no-untyped-call]
-    lines_type = types.UniTuple(types.int64, 2 * pairs)  # type: ignore[no-untyped-call]
+    parts = types.UniTuple(types.int32, pairs)
+    lines_type = types.UniTuple(types.int64, 2 * pairs)
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
         to, lines, high, low = args

@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo_vit", help="open_clip architecture (default: the demo's)")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=10, help="steps of a run")
+    parser.add_argument("--steps", type=int, default=10, help=f"steps of a run; the first {WARM_UP} are not counted")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--methods", nargs="*", help="default: all that train")
     parser.add_argument(
@@ -74,6 +74,10 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    if options.steps <= WARM_UP:
+        parser.error(
+            f"--steps {options.steps}: more than {WARM_UP} are needed, since the first {WARM_UP} are not counted"
+        )
     device = torch.device(options.device, 0) if options.device == "cuda" else torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)

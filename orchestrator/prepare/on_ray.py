@@ -29,7 +29,7 @@ def over_ray(
     numbers = iter(range(len(jobs)))
     try:
         while True:
-            cores = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]  # Ray has no type
+            cores = ray.cluster_resources().get("CPU", 1)
             ahead = _AHEAD * max(1, int(cores))
             while len(waiting) < ahead and (number := next(numbers, None)) is not None:
                 waiting[_run.remote(shared, jobs[number])] = number

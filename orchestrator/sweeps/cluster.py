@@ -165,7 +165,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def nodes() -> list[dict[str, float]]:
     """Resources of each living node of the cluster: 'CPU', 'GPU', 'memory' in bytes."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # as Ray has it
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def fit(request: Request, machines: Sequence[Mapping[str, float]], trials: int) -> Shape:

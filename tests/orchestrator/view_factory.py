@@ -12,9 +12,9 @@ from orchestrator.records import Results
 from orchestrator.spec import DataRef, ModelRef, PlannedTrial, TrialSpec, trial_id
 from orchestrator.trials.outcomes import write_predictions
 from orchestrator.views import views
+from tests.orchestrator.outcome_factory import guesses
 from tests.orchestrator.record_factory import Folder
 from training.config import Recipe
-from training.evaluate import Outcomes
 
 COUNTS = dict(views()["lipsum-table-1"].panels[0].protocol.num_images)
 CAR_FT = {"strength": 1.0, "loss": "kld", "text": "context"}
@@ -83,14 +83,7 @@ def outcomes(results: Results, planned: PlannedTrial, rate: float, num_images: i
     for domain in planned.spec.data.targets:
         labels = np.arange(num_images) % 10
         right = rng.random(num_images) < rate
-        found["", domain, "test"] = Outcomes(
-            keys=tuple(f"{domain}/{i}" for i in range(num_images)),
-            labels=labels,
-            predictions=np.where(right, labels, (labels + 1) % 10),
-            confidences=np.full(num_images, 0.9, np.float32),
-            nlls=np.full(num_images, 0.5, np.float32),
-            briers=np.full(num_images, 0.3, np.float32),
-        )
+        found["", domain, "test"] = guesses([f"{domain}/{i}" for i in range(num_images)], labels, right)
     write_predictions(results.trial(planned.id) / "predictions.parquet", found)
 
 
