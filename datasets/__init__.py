@@ -28,6 +28,10 @@ class DatasetError(ValueError):
     """A dataset cannot be found, read or prepared; the message says what, where and what to do."""
 
 
+class NoRoomError(DatasetError):
+    """A disk of this machine is full: no published file is to blame."""
+
+
 def _refuse_namesake() -> None:
     """Raise ImportError if Hugging Face's `datasets` is installed: some processes would import it instead of this."""
     try:

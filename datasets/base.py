@@ -119,6 +119,13 @@ class Published(Protocol):
         """Bytes of a file, without reading it. Raises FileNotFoundError."""
         ...
 
+    def state(self, path: str) -> tuple[int, int]:
+        """(bytes, when a file was changed in ns); 0 for a member of an archive, which is told by that archive's own state.
+
+        Raises FileNotFoundError.
+        """
+        ...
+
     def below(self, folder: str) -> list[str]:
         """Paths of all files below a folder ('' for all), sorted; empty if there is no such folder."""
         ...
@@ -134,6 +141,8 @@ class Dataset:
     info: DatasetInfo
     generated: ClassVar[bool] = False
     """True for a dataset made from nothing: it needs no files and `run` prepares it when it is missing."""
+    source_tells: ClassVar[bool] = False
+    """True where `info.source` says which data it is made from, so that another source means other data"""
     files: tuple[PublishedFile, ...] = ()
     """what its authors publish; empty for a generated dataset and for one that is just a folder or an archive"""
     roots: tuple[str, ...] = ()

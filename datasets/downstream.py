@@ -1,8 +1,8 @@
 """Tools of the downstream datasets: one domain called as the dataset, class names and prompts of CLIP, official splits.
 
-Each module of such a dataset reads the files of its authors itself, from a folder or an archive that is never unpacked.
-torchvision has a class for each of them too, which works on unpacked folders only; the tests hold the lists read here
-against those classes.
+Where torchvision has a class that knows the official split, that class lists the images (`datasets.torchvision_lists`): six
+of the ten. Its classes for Caltech-101, EuroSAT and SUN397 know no splits and need every image unpacked, the one for UCF101
+decodes clips, not middle frames; those four read their authors' files themselves. No archive is ever unpacked.
 
 Splits: `train` is all that an official split offers for training (train and val together where there are two). Where the
 authors published no split, `Holdout` keeps back a seeded share of each class, and `CoopSplit` reads the split that most
@@ -24,7 +24,7 @@ from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo, Entry, Published, PublishedFile
 from datasets.clip_templates import CLIP_TEMPLATES
 from datasets.folder import extension, keys_of, seeded_order
-from datasets.lists import class_table, lines
+from datasets.lists import class_table
 from datasets.sources import missing
 from datasets.tar_index import IMAGE_EXTENSIONS
 
@@ -110,16 +110,6 @@ class Downstream(Dataset, ABC):
         raise FileNotFoundError(
             f"{missing(files, self.tops[0] + path)}{also}; dataset {self.info.name} is from {self.info.source}"
         )
-
-    def by_folder(self, files: Published, path: str, suffix: str = "") -> list[tuple[str, int]]:
-        """(path, label) of a list's lines '<class>/<image>'; `suffix` is what the list leaves out of the images' names."""
-        images = []
-        for place, text in lines(files, path):
-            folder, slash, _ = text.partition("/")
-            if not slash:
-                raise DatasetError(f"{place}: expected '<class>/<image>', got {text!r}")
-            images.append((text + suffix, self.label(folder, place)))
-        return images
 
     def label(self, key: str, place: str) -> int:
         """The label of a class by its authors' name; `place` is where that stands, for the error."""

@@ -6,8 +6,9 @@ Published: dtd-r1.0.1.tar.gz with dtd/{images,labels,imdb}; lists dtd/labels/{tr
 
 from __future__ import annotations
 
-from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Listing
+from datasets.base import Dataset, PublishedFile
+from datasets.downstream import CoopSplit
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
 # Facts: URL and md5 of torchvision 0.29 datasets/dtd.py, bytes of tensorflow/datasets url_checksums/dtd.txt.
 FILES = (
@@ -19,16 +20,18 @@ FILES = (
         unpacked=("dtd/images", "dtd/labels"),
     ),
 )
-LISTS = {"train": ("labels/train1.txt", "labels/val1.txt"), "test": ("labels/test1.txt",)}
+LISTS = {
+    "train": (Portion("train", ("labels/train1.txt",)), Portion("val", ("labels/val1.txt",))),
+    "test": (Portion("test", ("labels/test1.txt",)),),
+}
+OPTIONS = {"partition": 1, "loader": str}
 
 
-class Dtd(Downstream):
+class Dtd(TorchvisionLists):
     """The first official partition."""
 
-    def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, LISTS[split][0])
-        return f"{top}images/", [image for name in LISTS[split] for image in self.by_folder(files, top + name)]
+    reader, home, by_name = "DTD", "dtd/dtd/", True
+    portions, options = LISTS, OPTIONS
 
 
 _OFFICIAL = Dtd(

@@ -1,18 +1,15 @@
 """`fgvc_aircraft`: 100 variants of aircraft, 100 images each; the official split by variant, as in CLIP and CoOp.
 
-Published: fgvc-aircraft-2013b.tar.gz with fgvc-aircraft-2013b/data/{images,images_variant_trainval.txt,...}; lines
-'1025794 707-320': image, variant, which may have spaces. CLIP measures the mean of the classes' accuracies here, this
+Published: fgvc-aircraft-2013b.tar.gz with fgvc-aircraft-2013b/data/{images,variants.txt,images_variant_trainval.txt,...};
+lines '1025794 707-320': image, variant, which may have spaces. CLIP measures the mean of the classes' accuracies here, this
 benchmark the accuracy over all images: with 33 or 34 test images a class they are nearly the same.
 """
 
 from __future__ import annotations
 
-from datasets import DatasetError
-from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Listing
-from datasets.lists import lines
+from datasets.base import Dataset, PublishedFile
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
-LISTS = {"train": "images_variant_trainval.txt", "test": "images_variant_test.txt"}
 # Facts: URL of torchvision 0.29 datasets/fgvc_aircraft.py (no md5 there), bytes and sha256 of tensorflow/datasets@f921fd8
 # url_checksums/fgvc.txt.
 FILES = (
@@ -24,21 +21,18 @@ FILES = (
         unpacked=("fgvc-aircraft-2013b/data/images",),
     ),
 )
+LISTS = {
+    "train": (Portion("trainval", ("images_variant_trainval.txt", "variants.txt")),),
+    "test": (Portion("test", ("images_variant_test.txt", "variants.txt")),),
+}
+OPTIONS = {"annotation_level": "variant", "loader": str}
 
 
-class FgvcAircraft(Downstream):
+class FgvcAircraft(TorchvisionLists):
     """The official split: trainval and test."""
 
-    def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, LISTS[split])
-        images = []
-        for place, text in lines(files, top + LISTS[split]):
-            name, space, variant = text.partition(" ")
-            if not space or "/" in name:
-                raise DatasetError(f"{place}: expected '<image> <variant>', got {text!r}")
-            images.append((f"{name}.jpg", self.label(variant.strip(), place)))
-        return f"{top}images/", images
+    reader, home, by_name = "FGVCAircraft", "fgvc-aircraft-2013b/data/", True
+    portions, options = LISTS, OPTIONS
 
 
 DATASET: Dataset = FgvcAircraft(

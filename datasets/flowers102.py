@@ -6,14 +6,12 @@ tstid: numbers of images). `train` here is train and val. Revision `coop` has Co
 
 from __future__ import annotations
 
-from datasets import DatasetError
-from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Listing
-from datasets.lists import mat_variables
+from datasets.base import Dataset, PublishedFile
+from datasets.downstream import CoopSplit
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 TOPS = ("", "flowers-102/", "oxford_flowers/")
-SETS = {"train": ("trnid", "valid"), "test": ("tstid",)}
 # Facts: URLs and md5 of torchvision 0.29 datasets/flowers102.py, bytes of tensorflow/datasets@24211da url_checksums.
 FILES = (
     PublishedFile(
@@ -33,23 +31,22 @@ FILES = (
         name="setid.mat", urls=(f"{_AT}setid.mat",), bytes=14_989, checksum="md5:a5357ecc9cb78c4bef273ce3793fc85c"
     ),
 )
+SPLITS = {"train": ("train", "val"), "test": ("test",)}
+LISTS = {
+    split: tuple(Portion(part, ("setid.mat", "imagelabels.mat"), "jpg/") for part in parts)
+    for split, parts in SPLITS.items()
+}
 
 
-class Flowers102(Downstream):
-    """The official split, whose test set is the largest of its three."""
+class Flowers102(TorchvisionLists):
+    """The official split, whose test set is the largest of its three.
 
-    def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, "setid.mat")
-        (labels,) = mat_variables(files, self.top(files, "imagelabels.mat") + "imagelabels.mat", "labels")
-        images = []
-        for variable, numbers in zip(SETS[split], mat_variables(files, f"{top}setid.mat", *SETS[split]), strict=True):
-            for number in map(int, numbers):
-                if not 1 <= number <= len(labels) or not 1 <= labels[number - 1] <= len(self.labels):
-                    place = f"{files.where(top + 'setid.mat')}: {variable}"
-                    raise DatasetError(f"{place} names image {number}, which has no label from 1 to {len(self.labels)}")
-                images.append((f"image_{number:05d}.jpg", int(labels[number - 1]) - 1))
-        return f"{top}jpg/", images
+    torchvision compares the md5 of both lists, which are those above, and reads no others. That is welcome: files from a
+    folder are not compared with their checksums elsewhere, and lists with trnid for tstid would be another test set.
+    """
+
+    reader, home = "Flowers102", "flowers-102/"
+    portions = LISTS
 
 
 _OFFICIAL = Flowers102(

@@ -20,9 +20,9 @@ from typing import Self
 from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo, Entry, Published, PublishedFile
 from datasets.card import Card, CardFile, read_card
+from datasets.sources.names import is_text, listed, shown
 from datasets.tar_index import IMAGE_EXTENSIONS
-
-_MAX_NAMED = 20
+from datasets.wording import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,9 @@ class Folder(Dataset):
             elif parsed[0].startswith(inside):
                 images.append((_joined(root, parsed[0]), parsed[1]))
         if problems:
-            raise DatasetError(_some(problems, f"list {files.where(name)} has {len(problems)} bad lines"))
+            raise DatasetError(listed(problems, f"list {files.where(name)} has {number_of(len(problems), 'bad line')}"))
         if missing := [files.where(path) for path, _ in images if not files.exists(path)]:
-            raise FileNotFoundError(
-                _some(missing, f"list {files.where(name)} names {len(missing)} files that do not exist")
-            )
+            raise FileNotFoundError(listed(missing, f"list {files.where(name)} names {_that(len(missing))} not exist"))
         return images, _slash(_joined(root, folder))
 
     def _parse(self, line: str) -> tuple[str, int] | str:
@@ -146,13 +144,15 @@ class Folder(Dataset):
                 continue
             if len(parts) < 2 or parts[0] not in self._labels:
                 problems.append(f"{files.where(path)}: lies in no class folder")
+            elif not is_text(path):
+                problems.append(f"{files.where(path)}: its name is not UTF-8 text; rename it")
             elif extension(path) not in IMAGE_EXTENSIONS:
                 problems.append(f"{files.where(path)}: is no image; known: {', '.join(IMAGE_EXTENSIONS)}")
             else:
                 by_class[parts[0]].append(path)
         if problems:
             raise DatasetError(
-                _some(problems, f"{files.where(_top(place))} has {len(problems)} files that do not fit the card")
+                listed(problems, f"{files.where(_top(place))} has {_that(len(problems))} not fit the card")
             )
         if not by_class:
             expected = " or ".join(f"{_slash(place)}<class>/<image>" for place in places)
@@ -244,7 +244,12 @@ def extension(path: str) -> str:
 
 
 def seeded_order(paths: Sequence[str], seed: int, name: Callable[[str], str] = str) -> list[str]:
-    """Paths in an order that depends on nothing but the seed and their names, for holdouts that anyone can repeat."""
+    """Paths in an order that depends on nothing but the seed and their names, for holdouts that anyone can repeat.
+
+    Raises DatasetError for a name that is no text.
+    """
+    if bad := [path for path in paths if not is_text(path)]:
+        raise DatasetError(f"image {shown(bad[0])}: its name is not UTF-8 text; rename it")
     return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}/{name(path)}".encode()).digest())
 
 
@@ -267,7 +272,7 @@ def keys_of(paths: list[str]) -> list[str]:
     plain = [str(PurePosixPath(path).with_suffix("")).replace("/", "-").replace(".", "_") for path in paths]
     times = Counter(plain)
     return [
-        key if times[key] == 1 else f"{key}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+        key if times[key] == 1 else f"{key}-{hashlib.sha256(path.encode(errors='surrogatepass')).hexdigest()[:8]}"
         for key, path in zip(plain, paths, strict=True)
     ]
 
@@ -279,6 +284,5 @@ def _text(files: Published, name: str) -> str:
         raise DatasetError(f"list {files.where(name)} is not UTF-8 text: {error}") from None
 
 
-def _some(lines: list[str], headline: str) -> str:
-    rest = [f"... and {len(lines) - _MAX_NAMED} more"] if len(lines) > _MAX_NAMED else []
-    return "\n".join([headline, *lines[:_MAX_NAMED], *rest])
+def _that(number: int) -> str:
+    return number_of(number, "file that does", "files that do")

@@ -1,13 +1,19 @@
 """`food101`: 101 kinds of dishes, 750 training and 250 test images each, at most 512 pixels wide or high.
 
-Published: food-101.tar.gz with food-101/{images,meta}. Lists meta/train.txt and meta/test.txt ('apple_pie/1005649'), the
-official split, which CLIP evaluates on; revision `coop` has CoOp's own (30,300 test images over all of them).
+Published: food-101.tar.gz with food-101/{images,meta}. Lists meta/{train,test}.json (images by class, which torchvision
+reads) and .txt ('apple_pie/1005649') have the official split, which CLIP evaluates on; revision `coop` has CoOp's own
+(30,300 test images over all of them).
 """
 
 from __future__ import annotations
 
-from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import CoopSplit, Downstream, Listing
+from collections.abc import Sequence
+
+from datasets import DatasetError
+from datasets.base import SPLITS, Dataset, Published, PublishedFile
+from datasets.downstream import CoopSplit, Listing
+from datasets.lists import lines
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
 # Facts: URL and md5 of torchvision 0.29 datasets/food101.py, bytes of tensorflow/datasets url_checksums/food101.txt.
 FILES = (
@@ -19,15 +25,31 @@ FILES = (
         unpacked=("food-101/images", "food-101/meta"),
     ),
 )
+LISTS = {split: (Portion(split, (f"meta/{split}.json",)),) for split in SPLITS}
 
 
-class Food101(Downstream):
-    """The official split."""
+class Food101(TorchvisionLists):
+    """The official split, in the order of the .txt lists: the .json ones have the classes in no order."""
+
+    reader, home, by_name = "Food101", "food-101/", True
+    portions = LISTS
 
     def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, f"meta/{split}.txt")
-        return f"{top}images/", self.by_folder(files, f"{top}meta/{split}.txt", suffix=".jpg")
+        """As `Downstream.listed`. Raises DatasetError if the two lists have not the same images."""
+        name = f"meta/{split}.txt"
+        ordered = self.top(files, name) + name
+        position = {f"{text}.jpg": number for number, (_, text) in enumerate(lines(files, ordered))}
+        folder, images = super().listed(split, files)
+        if odd := sorted(position.keys() ^ {path for path, _ in images}):
+            other = files.where(ordered.removesuffix(".txt") + ".json")
+            raise DatasetError(f"{files.where(ordered)}: image {odd[0]!r} is there or in {other}, but not in both")
+        return folder, sorted(images, key=lambda image: position[image[0]])
+
+    def to_label(self, path: str, number: int, classes: Sequence[str], place: str) -> int:
+        """As `TorchvisionLists.to_label`; an image must lie in the folder of its class."""
+        if path.partition("/")[0] != classes[number]:
+            raise DatasetError(f"{place}: image {path!r} is listed as {classes[number]!r}")
+        return super().to_label(path, number, classes, place)
 
 
 _OFFICIAL = Food101(

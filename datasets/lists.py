@@ -35,14 +35,6 @@ def lines(files: Published, path: str) -> Iterator[tuple[str, str]]:
             yield f"{files.where(path)}:{number}", line.strip()
 
 
-def words_of(text: str, at_least: int, place: str, expected: str) -> list[str]:
-    """The words of a line. Raises DatasetError if there are fewer than `at_least`."""
-    words = text.split()
-    if len(words) < at_least:
-        raise DatasetError(f"{place}: expected '{expected}', got {text!r}")
-    return words
-
-
 def mat_variables(files: Published, path: str, *names: str) -> list[NDArray[Any]]:
     """Variables of a MATLAB file, as flat arrays. Raises DatasetError that lists what there is if one is missing."""
     content = load_mat(files.read(path), files.where(path))

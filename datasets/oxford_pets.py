@@ -1,19 +1,20 @@
 """`oxford_pets`: 37 breeds of cats and dogs; the official split, which CLIP and CoOp evaluate on.
 
 Published: images.tar.gz (images/Abyssinian_1.jpg) and annotations.tar.gz (annotations/{trainval,test}.txt with lines
-'Abyssinian_100 1 1 1': image, class, species, breed). Classes are taken from the names of the images, whose capital
-letter says cat; labels follow the breeds in alphabetical order without regard to it.
+'Abyssinian_100 1 1 1': image, class, species, breed). Classes are the breeds in alphabetical order without regard to the
+capital letter that says cat; the images' names must say the same class as its number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from datasets import DatasetError
-from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Listing
-from datasets.lists import lines, words_of
+from datasets.base import Dataset, PublishedFile
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
 _AT = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
-LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
 # Facts: URLs and md5 of torchvision 0.29 datasets/oxford_iiit_pet.py, bytes of tensorflow/datasets url_checksums.
 FILES = (
     PublishedFile(
@@ -31,24 +32,29 @@ FILES = (
         unpacked=("annotations",),
     ),
 )
+LISTS = {
+    "train": (Portion("trainval", ("annotations/trainval.txt",)),),
+    "test": (Portion("test", ("annotations/test.txt",)),),
+}
+OPTIONS = {"target_types": "category"}
 
 
-class OxfordPets(Downstream):
+class OxfordPets(TorchvisionLists):
     """The official split: trainval and test."""
 
-    def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, LISTS[split])
-        images = []
-        for place, text in lines(files, top + LISTS[split]):
-            if text.startswith("#"):
-                continue
-            name, number, *_ = words_of(text, 2, place, "<image> <class> <species> <breed>")
-            label = self.label(name.rpartition("_")[0].lower(), place)
-            if number != str(label + 1):
-                raise DatasetError(f"{place}: class {number} does not fit: {name} is class {label + 1}")
-            images.append((f"{name}.jpg", label))
-        return f"{top}images/", images
+    reader, home = "OxfordIIITPet", "oxford-iiit-pet/"
+    portions, options = LISTS, OPTIONS
+
+    def samples(self, opened: Any) -> Iterable[tuple[Any, Any]]:
+        """As `TorchvisionLists.samples`. This class of torchvision's has no `loader` (0.29): indexing opens the image."""
+        return zip(opened._images, opened._labels, strict=True)
+
+    def to_label(self, path: str, number: int, classes: Sequence[str], place: str) -> int:
+        """As `TorchvisionLists.to_label`; name and number of an image must say the same class."""
+        label = super().to_label(path, number, classes, place)
+        if (named := self.label(path.rpartition("_")[0].lower(), place)) != label:
+            raise DatasetError(f"{place}: class {label + 1} does not fit: {path} is class {named + 1}")
+        return label
 
 
 DATASET: Dataset = OxfordPets(

@@ -28,12 +28,12 @@ from pathlib import Path
 
 import PIL
 
-from datasets.decoding import Decoded, as_array, image_size
-from datasets.node_cache import cache_folder
+from datasets.decoding import Decoded, as_array
+from datasets.node_cache import amount, cache_folder
 from datasets.pixel_file import PixelFile
 from datasets.prepared import Prepared, ShardInfo
 from datasets.samples import Sample
-from datasets.stream import Reader, read_image
+from datasets.stream import Reader, read_image, read_size
 from datasets.transforms import EvalTransform
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ _STALE_SECONDS = 3600
 class Need:
     """What one (domain, split) of a dataset takes in the cache."""
 
+    place: str
+    """'<dataset> <domain>/<split>'"""
     what: str
     name: str
     """of its file"""
@@ -70,7 +72,7 @@ class PixelCache:
     def begin(self) -> None:
         """A new trial: what the one before used may go if room is needed."""
         self._current = set()
-        self._shared.lines = []
+        self._shared.begin()
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -82,7 +84,7 @@ class PixelCache:
         files: dict[Path, tuple[_Used, int]] = {}
         for shards, chosen in _by_split(prepared, samples):
             if used := self._take_up(need(prepared, shards, chosen, finish)):
-                files |= {_path(prepared, shard): (used, place) for place, shard in enumerate(shards, start=1)}
+                files |= {prepared.where(shard).path: (used, place) for place, shard in enumerate(shards, start=1)}
         return _CachedReader(files, finish)
 
     def _take_up(self, need: Need) -> _Used | None:
@@ -96,7 +98,7 @@ class PixelCache:
             self._open.pop(need.name, None)
             with _counted(self.folder) as total:
                 if refusal := self._make_room(need, path, total):
-                    line = f"pixel cache off for {need.what}: {refusal}; its images are decoded anew"
+                    line = f"pixel cache off for {need.place}: {refusal}; its images are decoded anew"
                     self._shared.tell(need.name, line)
                     return None
                 lock = os.open(path.with_suffix(".used"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -106,7 +108,7 @@ class PixelCache:
                     os.utime(lock)
                     file = PixelFile(path, need.count, columns=need.to_resize)
                     on_error.pop_all()
-                self._open[need.name] = _Used(self._shared, file, lock, need.what)
+                self._open[need.name] = _Used(self._shared, file, lock, need.place)
             return self._open[need.name]
         except OSError as error:
             self._shared.tell(str(self.folder), f"pixel cache off: {self.folder} cannot be used: {error}")
@@ -124,11 +126,12 @@ class PixelCache:
                 del sizes[oldest]
         total.set(sum(sizes.values()))
         if total.value + wanted > self.limit:
-            kept = f", {total.value / GIB:.1f} GiB are in use" if total.value else ""
-            allowed = f"it needs {need.bytes / GIB:.1f} GiB, --cache-gib allows {self.limit / GIB:g} GiB{kept}"
+            kept = f", {amount(total.value)} are in use" if total.value else ""
+            allowed = f"it needs {amount(need.bytes)} for {need.what}, --cache-gib allows {amount(self.limit)}{kept}"
             return f"{allowed}; run with --cache-gib {(total.value + wanted) / GIB + 0.1:.1f} or more, or without"
         if (free := shutil.disk_usage(self.folder).free - _SPARE) < wanted:
-            return f"it needs {wanted / GIB:.1f} GiB more, {max(0, free) / GIB:.1f} GiB are free on the disk of {self.folder}"
+            needs = f"it needs {amount(wanted)} more for {need.what}"
+            return f"{needs}, {amount(max(0, free))} are free on the disk of {self.folder}"
         return None
 
 
@@ -137,6 +140,10 @@ class _Limit:
 
     def __init__(self, limit: int, folder: Path) -> None:
         self.limit, self.folder = limit, folder
+        self.begin()
+
+    def begin(self) -> None:
+        """A new trial: what there is to say is said again."""
         self._told: set[str] = set()
         self.lines: list[str] = []
 
@@ -149,7 +156,7 @@ class _Limit:
             return True
 
     def tell(self, key: str, line: str) -> None:
-        """Log a line, once for a key, and remember it for the trial."""
+        """Log a line, once for a key and trial, and remember it; a sweep says once what stands before its first ": "."""
         if key not in self._told:
             self._told.add(key)
             self.lines.append(line)
@@ -159,27 +166,27 @@ class _Limit:
 class _Used:
     """A file that this process uses, as the lock on its `.used` tells others."""
 
-    def __init__(self, shared: _Limit, file: PixelFile, lock: int, what: str) -> None:
+    def __init__(self, shared: _Limit, file: PixelFile, lock: int, place: str) -> None:
         self.file = file
-        self._shared, self._lock, self._what = shared, lock, what
-        self._filling = True
+        self._shared, self._lock, self._place = shared, lock, place
+        self._ended = ""
+        """why no more images are kept"""
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):
             os.close(self._lock)
 
     def keep(self, key: int, image: Decoded) -> None:
-        """Add an image. A full cache or disk ends that, with a line in the log, and is no error."""
-        if not self._filling:
-            return
-        try:
-            if self.file.put(key, as_array(image), self._shared.allow):
-                return
-            reason = f"the limit of {self._shared.limit / GIB:g} GiB (--cache-gib) is reached"
-        except OSError as error:
-            reason = str(error)
-        self._filling = False
-        self._shared.tell(f"{self._what} full", f"pixel cache: {reason}; more images of {self._what} are not kept")
+        """Add an image. A full cache or disk ends that, with a line in the log of each trial, and is no error."""
+        if not self._ended:
+            try:
+                if self.file.put(key, as_array(image), self._shared.allow):
+                    return
+                self._ended = f"the limit of {amount(self._shared.limit)} (--cache-gib) is reached"
+            except OSError as error:
+                self._ended = str(error)
+        line = f"pixel cache full for {self._place}: {self._ended}; more of its images are not kept"
+        self._shared.tell(line, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +213,14 @@ def need(
     """What the samples, all of these shards of one split, take; of images as they are stored, an estimate from some headers."""
     made = ["decoded"] if finish is None else ["finished", finish.preprocessing, finish.size]
     content = [FORMAT, PIL.__version__, made, [shard.sha256 for shard in shards]]
-    what = "decoded pixels" if finish is None else f"pixels of size {finish.size}"
     if finish is None:
         looked_at = samples[:: -(-len(samples) // _LOOKED_AT)]
-        each = sum(3 * width * height for width, height in (image_size(s.read()) for s in looked_at)) / len(looked_at)
+        each = sum(3 * width * height for width, height in map(read_size, looked_at)) / len(looked_at)
     else:
         each = 3 * finish.size**2
     return Need(
-        what=f"{what} of {prepared.name} {shards[0].domain}/{shards[0].split}",
+        place=f"{prepared.name} {shards[0].domain}/{shards[0].split}",
+        what="decoded pixels" if finish is None else f"pixels of size {finish.size}",
         name=hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32],
         count=sum(shard.count for shard in shards),
         bytes=round(each * len(samples)),
@@ -223,19 +230,13 @@ def need(
 
 def _by_split(prepared: Prepared, samples: Sequence[Sample]) -> Iterator[tuple[tuple[ShardInfo, ...], list[Sample]]]:
     """The samples by domain and split, with all shards of that; samples of other datasets are left out."""
-    places = {_path(prepared, shard): (shard.domain, shard.split) for shard in prepared.shards}
+    places = {prepared.where(shard).path: (shard.domain, shard.split) for shard in prepared.shards}
     chosen: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
         if (place := places.get(sample.path)) is not None:
             chosen.setdefault(place, []).append(sample)
     for place, found in chosen.items():
         yield prepared.select(*place), found
-
-
-def _path(prepared: Prepared, shard: ShardInfo) -> Path:
-    """Where samples say that they lie."""
-    remote = prepared.remote(shard)
-    return remote.path if remote else prepared.path(shard)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -12,7 +13,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from datasets import DatasetError, storage
+from datasets.intact import LocalShard
 from datasets.shard_cache import RemoteShard
+from datasets.wording import number_of
 
 FILE_NAME = "dataset.json"
 FORMAT = 1
@@ -67,10 +70,10 @@ class Prepared:
         images = " and ".join(f"{count:,} {split}" for split, count in totals.items()) + " images"
         left_out = sum(sum(splits.values()) for splits in self.bad_images.values())
         more = f", reduced to {self.short_side} pixels" * (self.short_side is not None)
-        more += f", {_counted(left_out, 'bad image')} left out" * (left_out > 0)
+        more += f", {number_of(left_out, 'bad image')} left out" * (left_out > 0)
         return (
-            f"{self.name} {self.revision}: {_counted(len(self.domains), 'domain')}, "
-            f"{_counted(len(self.classnames), 'class', 'classes')}, {images} in {_counted(len(self.shards), 'shard')}{more}, "
+            f"{self.name} {self.revision}: {number_of(len(self.domains), 'domain')}, "
+            f"{number_of(len(self.classnames), 'class', 'classes')}, {images} in {number_of(len(self.shards), 'shard')}{more}, "
             f"sha256:{self.identity[:16]}"
         )
 
@@ -81,22 +84,26 @@ class Prepared:
             raise DatasetError(f"dataset {self.name} at {self.root} has no {domain}/{split}; it has {have}")
         return tuple(shard for shard in self.shards if (shard.domain, shard.split) == (domain, split))
 
-    def remote(self, shard: ShardInfo) -> RemoteShard | None:
-        """How to get a shard of a dataset that lies elsewhere; None for one that is read where it lies."""
+    def where(self, shard: ShardInfo) -> LocalShard | RemoteShard:
+        """What opens a shard, and checks it first: one that is read where it lies, or one that is fetched."""
         if "://" not in self.root:
-            return None
+            return LocalShard(Path(self.root) / shard.name, shard.sha256, remedy(self.root))
         return RemoteShard(storage.join(self.root, shard.name), shard.sha256, shard.bytes)
 
-    def path(self, shard: ShardInfo) -> Path:
-        """Where a shard lies on this machine; one from elsewhere is fetched into the node's cache.
+    def remote(self, shard: ShardInfo) -> RemoteShard | None:
+        """How to get a shard of a dataset that lies elsewhere; None for one that is read where it lies."""
+        there = self.where(shard)
+        return there if isinstance(there, RemoteShard) else None
 
-        There it may be removed when room is needed: what has to read it later keeps `remote` and opens that.
+    def path(self, shard: ShardInfo) -> Path:
+        """Where a shard lies on this machine, whole; one from elsewhere is fetched into the node's cache.
+
+        There it may be removed when room is needed: what has to read it later keeps `remote` and opens that. Raises
+        DatasetError that names a shard which is missing or damaged.
         """
-        remote = self.remote(shard)
-        if remote is None:
-            return Path(self.root) / shard.name
-        os.close(remote.open())
-        return remote.path
+        there = self.where(shard)
+        os.close(there.open())
+        return there.path
 
 
 class _Shard(BaseModel):
@@ -140,10 +147,10 @@ class File(BaseModel):
 
 
 def open_prepared(root: str | Path, check_shards: bool = True) -> Prepared:
-    """The dataset in a folder or at a URL; reads `dataset.json` and, in a folder, checks every shard's size (not its hash).
+    """The dataset in a folder or at a URL; reads `dataset.json` and, in a folder, checks every shard's size.
 
-    Without `check_shards` it looks at `dataset.json` alone, for who checks the shards one by one. Shards that lie elsewhere
-    are checked, by their hash, when they are fetched.
+    Without `check_shards` it looks at `dataset.json` alone, for who checks the shards one by one. The hash of a shard is
+    checked before it is read for the first time (`datasets.intact`), or when it is fetched.
 
     Raises FileNotFoundError with the command that prepares it if there is no `dataset.json`, and DatasetError (a
     ValueError) that names what is damaged, or why a URL cannot be read, and what to do.
@@ -157,9 +164,9 @@ def open_prepared(root: str | Path, check_shards: bool = True) -> Prepared:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise DatasetError(f"{name}: {where}: {first['msg']}; {_again(place)}") from None
+        raise DatasetError(f"{name}: {where}: {first['msg']}; {remedy(place)}") from None
     if problem := _inconsistency(file) or (_missing(folder, file) if folder and check_shards else None):
-        raise DatasetError(f"{name}: {problem}; {_again(place)}")
+        raise DatasetError(f"{name}: {problem}; {remedy(place)}")
     return Prepared(
         root=place,
         identity=hashlib.sha256(data).hexdigest(),
@@ -184,7 +191,7 @@ def open_prepared(root: str | Path, check_shards: bool = True) -> Prepared:
 def verify_prepared(prepared: Prepared) -> None:
     """Hash every shard again where it lies. Raises DatasetError naming each one that is missing or differs."""
     if problems := [problem for shard in prepared.shards if (problem := _difference(prepared, shard))]:
-        raise DatasetError("\n".join([*problems, _again(prepared.root)]))
+        raise DatasetError("\n".join([*problems, remedy(prepared.root)]))
 
 
 def file_sha256(path: Path) -> str:
@@ -236,6 +243,12 @@ def _inconsistency(file: File) -> str | None:
                 return f"counts.{domain}.{split} has {len(per_class)} classes, expected {len(file.classnames)}"
             if sum(per_class) != stored:
                 return f"counts.{domain}.{split} add up to {sum(per_class)}, but its shards hold {stored} images"
+    for shard in file.shards:
+        if shard.split not in file.counts.get(shard.domain, {}):
+            return f"shard {shard.name} is of {shard.domain}/{shard.split}, which counts does not have"
+    names = Counter(PurePosixPath(shard.name) for shard in file.shards)
+    if twice := [str(name) for name, times in names.items() if times > 1]:
+        return f"shard {twice[0]} is listed more than once"
     return None
 
 
@@ -250,11 +263,8 @@ def _missing(folder: Path, file: File) -> str | None:
     return None
 
 
-def _counted(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def _again(place: str) -> str:
+def remedy(place: str) -> str:
+    """What to do about a prepared dataset that is damaged."""
     if "://" in place:
         return f"prepare the dataset again and copy it to {place}"
     return f"delete the folder {place} and prepare the dataset again"

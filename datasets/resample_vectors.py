@@ -9,7 +9,7 @@ is written out in instructions that LLVM has everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -29,7 +29,6 @@ _NAMES = {
     32: ("avx2.pmadd.wd", "avx2.packssdw", "avx2.packuswb"),
     64: ("avx512.pmaddw.d.512", "avx512.packssdw.512", "avx512.packuswb.512"),
 }
-Make = Callable[[Any, Any, Any], Any]
 
 
 def _width() -> tuple[int, bool]:

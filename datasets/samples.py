@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import shard_cache
+from datasets.intact import LocalShard
+from datasets.node_cache import amount
+from datasets.parallel import available_cores
 from datasets.prepared import Prepared, ShardInfo
 from datasets.shard_cache import RemoteShard
-from datasets.tar_index import IndexedSample, index_open_shard, index_shard
+from datasets.tar_index import IndexedSample, index_open_shard
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +37,16 @@ class Sample:
     caption: str | None = None
     remote: RemoteShard | None = field(default=None, compare=False, repr=False)
     """the shard of a dataset that lies elsewhere: it is fetched if it is not (or no longer) at `path`"""
+    local: LocalShard | None = field(default=None, compare=False, repr=False)
+    """the shard of a dataset that is read where it lies; without either, the file at `path` is read as it is"""
 
     def read(self) -> bytes:
-        """The encoded image. Raises OSError naming the shard if it has become shorter than its index says."""
-        descriptor = os.open(self.path, os.O_RDONLY) if self.remote is None else self.remote.open()
+        """The encoded image, of a shard whose hash is right.
+
+        Raises DatasetError naming a shard that is missing or damaged; without one, OSError if the file is too short.
+        """
+        shard = self.remote or self.local
+        descriptor = os.open(self.path, os.O_RDONLY) if shard is None else shard.open()
         try:
             data = os.pread(descriptor, self.size, self.offset)
         finally:
@@ -56,21 +65,23 @@ def samples(prepared: Prepared, domain: str, split: str, fetched: Fetched | None
     cache; `fetched` hears how far that is.
     """
     shards = prepared.select(domain, split)
-    remotes = _remotes(prepared, shards)
+    places = [prepared.where(shard) for shard in shards]
+    remotes = [place for place in places if isinstance(place, RemoteShard)]
     if not shard_cache.hold(remotes):
         _log.warning(
-            "%s/%s of %s: its %d shards (%.1f GiB) do not fit the limit of the cache in %s; they are fetched again and "
+            "%s/%s of %s: its %d shards (%s) do not fit the limit of the cache in %s; they are fetched again and "
             "again, which is slow: set %s to more GiB, or copy the dataset to a local disk",
-            *(domain, split, prepared.root, len(remotes), sum(shard.bytes for shard in shards) / 2**30),
+            *(domain, split, prepared.root, len(remotes), amount(sum(shard.bytes for shard in shards))),
             *(remotes[0].path.parent, shard_cache.LIMIT_VARIABLE),
         )
-    indexed = _fetched_indexes(remotes, fetched) if remotes else (index_shard(prepared.path(shard)) for shard in shards)
     found = list[Sample]()
-    for place, (shard, entries) in enumerate(zip(shards, indexed, strict=True)):
-        remote = remotes[place] if remotes else None
-        path = remote.path if remote else prepared.path(shard)
+    for shard, place, entries in zip(shards, places, _indexes(places, fetched if remotes else None), strict=True):
+        remote, local = (place, None) if isinstance(place, RemoteShard) else (None, place)
         _check_count(prepared, shard, entries)
-        found += [Sample(f"{domain}/{e.key}", e.label, path, e.offset, e.size, e.caption, remote) for e in entries]
+        found += [
+            Sample(f"{domain}/{e.key}", e.label, place.path, e.offset, e.size, e.caption, remote, local)
+            for e in entries
+        ]
     if not found:
         raise ValueError(f"dataset {prepared.name} has no {split} images of domain {domain!r}")
     return found
@@ -81,17 +92,20 @@ def _remotes(prepared: Prepared, shards: Iterable[ShardInfo]) -> list[RemoteShar
     return [remote for shard in shards if (remote := prepared.remote(shard))]
 
 
-def _fetched_indexes(remotes: Sequence[RemoteShard], fetched: Fetched | None) -> Iterator[list[IndexedSample]]:
-    for done, entries in enumerate(shard_cache.each(remotes, _index), start=1):
+def _indexes(places: Sequence[LocalShard | RemoteShard], fetched: Fetched | None) -> Iterator[list[IndexedSample]]:
+    """The indexes of shards, several at a time: one that this node has not seen yet is fetched, or hashed."""
+    waits = any(isinstance(place, RemoteShard) for place in places)  # for a network, not for a core
+    threads = shard_cache.PARALLEL if waits else min(shard_cache.PARALLEL, available_cores())
+    for done, entries in enumerate(shard_cache.each(places, _index, threads), start=1):
         if fetched:
-            fetched(done, len(remotes))
+            fetched(done, len(places))
         yield entries
 
 
-def _index(remote: RemoteShard) -> list[IndexedSample]:
-    descriptor = remote.open()
+def _index(place: LocalShard | RemoteShard) -> list[IndexedSample]:
+    descriptor = place.open()
     try:
-        return index_open_shard(remote.url, descriptor)
+        return index_open_shard(place.url if isinstance(place, RemoteShard) else str(place.path), descriptor)
     finally:
         os.close(descriptor)
 

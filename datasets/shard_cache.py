@@ -1,8 +1,9 @@
 """Shards of remote datasets on this machine: fetched whole, once for all processes of the node, named by their content.
 
-`<cache>/shards/<sha256>.tar` is there whole and verified, or not at all. One process fetches a shard while others wait for
-it at a lock, which the system opens when its holder dies. Over the limit, shards go that were not read for longest, never
-one that a process holds. The folder may be deleted at any time: what is missing is fetched again.
+`<cache>/shards/<sha256>.tar` is there whole and verified, or not at all; one that was damaged since is fetched again. One
+process fetches a shard while others wait for it at a lock, which the system opens when its holder dies. Over the limit,
+shards go that were not read for longest, never one that a process holds. The folder may be deleted at any time: what is
+missing is fetched again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -21,8 +23,10 @@ from pathlib import Path
 from typing import IO, TypeVar
 from weakref import WeakSet
 
-from datasets import DatasetError, storage
-from datasets.node_cache import cache_folder
+from datasets import DatasetError, intact, storage
+from datasets.node_cache import cache_folder, locked
+
+_log = logging.getLogger(__name__)
 
 LIMIT_VARIABLE = "ROBUST_FT_BENCH_SHARD_CACHE_GIB"
 """Environment variable: GiB that all cached shards may take; without it they may take as much as they leave free."""
@@ -31,6 +35,7 @@ PARALLEL = 8
 _TOUCH_SECONDS = 60
 _STALE_SECONDS = 3600  # a part file is written to all the time; its writer gives up long before that
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -47,13 +52,6 @@ class RemoteShard:
         """Where it lies on this machine when it is here."""
         return _folder() / f"{self.sha256}.tar"
 
-    def is_here(self) -> bool:
-        """Whether it needs no fetching."""
-        try:
-            return self.path.stat().st_size == self.bytes
-        except FileNotFoundError:
-            return False
-
     def open(self) -> int:
         """A descriptor of the whole shard, fetched if it is not here; good until closed, whatever becomes of the file.
 
@@ -62,24 +60,37 @@ class RemoteShard:
         found = self._open_here()
         return self._fetched() if found is None else found
 
-    def _open_here(self) -> int | None:
+    def _open_here(self, clear: bool = False) -> int | None:
+        """Open it if it is here and right; under its lock, `clear` removes what is not."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        status = os.fstat(descriptor)
-        if status.st_size != self.bytes:
+        if problem := self._problem(descriptor):
             os.close(descriptor)
-            self.path.unlink(missing_ok=True)
+            if clear:
+                _log.warning("%s: %s; it is fetched again from %s", self.path, problem, self.url)
+                self.path.unlink(missing_ok=True)
             return None
+        status = os.fstat(descriptor)
         if time.time() - status.st_atime > _TOUCH_SECONDS:
             with contextlib.suppress(PermissionError):  # of another user
                 os.utime(descriptor, ns=(time.time_ns(), status.st_mtime_ns))
         return descriptor
 
+    def _problem(self, descriptor: int) -> str | None:
+        """What has become of it since it was fetched, if anything has."""
+        if (size := os.fstat(descriptor).st_size) != self.bytes:
+            return f"has {size:,} bytes, expected {self.bytes:,}"
+        try:
+            found = intact.sha256_of(self.path, descriptor, self.sha256)
+        except OSError as error:
+            return f"cannot be read: {error}"
+        return None if found == self.sha256 else f"sha256 is {found}, expected {self.sha256}"
+
     def _fetched(self) -> int:
-        with _locked(_folder() / f"{self.sha256}.lock"):
-            found = self._open_here()  # another process may have been faster
+        with locked(_folder() / f"{self.sha256}.lock"):
+            found = self._open_here(clear=True)  # another process may have been faster
             if found is not None:
                 return found
             with _in_cache(lambda: _reserve(self)) as part:
@@ -89,6 +100,7 @@ class RemoteShard:
                     os.fsync(part.fileno())
                     with contextlib.suppress(FileNotFoundError):  # somebody deleted the folder; the content is open
                         Path(part.name).rename(self.path)
+                    intact.remember(self.path, part.fileno(), self.sha256)
                     _in_cache(lambda: _make_room(0))  # what was fetched side by side may be too much together
                     return os.dup(part.fileno())
                 finally:
@@ -113,9 +125,9 @@ def hold(shards: Collection[RemoteShard]) -> bool:
     return _in_cache(attempt)
 
 
-def each(shards: Sequence[RemoteShard], use: Callable[[RemoteShard], T]) -> Iterator[T]:
-    """`use` of every shard in order, on PARALLEL threads; what comes after the first that fails is given up."""
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch") as pool:
+def each(shards: Sequence[S], use: Callable[[S], T], threads: int = PARALLEL) -> Iterator[T]:
+    """`use` of every shard in order, on threads; what comes after the first that fails is given up."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="fetch") as pool:
         try:
             yield from pool.map(use, shards)
         finally:
@@ -237,21 +249,6 @@ _HOLDER = _Holder()
 def _in_cache(action: Callable[[], T]) -> T:
     """Do something under the lock of the whole cache; once more if somebody deletes the folder meanwhile."""
     for _ in range(10):
-        with contextlib.suppress(FileNotFoundError), _locked(_folder() / "cache.lock"):
+        with contextlib.suppress(FileNotFoundError), locked(_folder() / "cache.lock"):
             return action()
     raise DatasetError(f"the folder {_folder()} is deleted over and over again")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock against threads and processes of this node; waits for it."""
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # the folder was deleted in between
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            break
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

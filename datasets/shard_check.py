@@ -26,6 +26,12 @@ class ShardState:
     """class -> images"""
     keys: tuple[str, ...]
     problems: tuple[str, ...]
+    is_read: bool = True
+    """whether labels and keys are known"""
+
+
+def _unread(*problems: str) -> ShardState:
+    return ShardState({}, (), problems, is_read=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,13 @@ class ShardChecker:
             try:
                 storage.fetch(storage.join(self.root, shard.name), file, shard.bytes, shard.sha256)
             except storage.StorageError as error:
-                return ShardState({}, (), (str(error),))
+                return _unread(str(error))
             file.flush()
             return self._check(Path(file.name), place, shard, tick)
 
     def _check(self, path: Path, place: str, shard: ShardInfo, tick: Tick) -> ShardState:
         if not path.is_file():
-            return ShardState({}, (), (f"{place}: missing",))
+            return _unread(f"{place}: missing")
         problems = []
         if (size := path.stat().st_size) != shard.bytes:
             problems.append(f"{place}: has {size} bytes, expected {shard.bytes}")
@@ -61,7 +67,7 @@ class ShardChecker:
         try:
             samples = index_shard(path)
         except (ValueError, OSError) as error:
-            return ShardState({}, (), (*problems, str(error).replace(str(path), place)))
+            return _unread(*problems, str(error).replace(str(path), place))
         if len(samples) != shard.count:
             problems.append(f"{place}: holds {len(samples)} samples, expected {shard.count}")
         problems += [

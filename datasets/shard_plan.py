@@ -6,6 +6,7 @@ The cut depends on the entries alone, not on what becomes of the images, so that
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ import datasets
 from datasets import DatasetError, shard_file
 from datasets.base import SPLITS, Dataset, DatasetInfo, Entry, Published
 from datasets.shard_work import ShardTask
+from datasets.tar_index import IMAGE_EXTENSIONS
+from datasets.wording import number_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _BAD_KEY = re.compile(r"[./\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,21 +43,39 @@ class Listing:
         found = Counter(entry.label for entry in self.entries)
         return [found[label] for label in range(num_classes)]
 
-    def tasks(self) -> Iterator[ShardTask]:
-        """The shards: at most MAX_SAMPLES images each, and MAX_BYTES as published where sizes are known."""
-        number, part, size = 0, list[Entry](), 0
-        for entry in self.entries:
-            full = len(part) >= shard_file.MAX_SAMPLES or size + (entry.size or 0) > shard_file.MAX_BYTES
-            if part and full:
-                yield self._task(number, part)
-                number, part, size = number + 1, [], 0
-            part.append(entry)
-            size += entry.size or 0
-        if part:
-            yield self._task(number, part)
+    def tasks(self, source: Published | None = None) -> Iterator[ShardTask]:
+        """The shards: at most MAX_SAMPLES images each, and MAX_BYTES as published where sizes are known.
 
-    def _task(self, number: int, part: Sequence[Entry]) -> ShardTask:
-        return ShardTask(f"{self.domain}/{self.split}-{number:06d}.tar", self.domain, self.split, tuple(part))
+        Sizes that a dataset does not state are those of the files in `source`, without reading any. What is no image (a
+        video, say) is stored as something else, so its size says nothing.
+        """
+        number, part, total, seen = 0, list[Entry](), 0, hashlib.sha256()
+        for entry in self.entries:
+            state = _state(source, entry)
+            size = state[0] if entry.size is None and _is_image(entry) else entry.size or 0
+            if part and (len(part) >= shard_file.MAX_SAMPLES or total + size > shard_file.MAX_BYTES):
+                yield self._task(number, part, seen.hexdigest())
+                number, part, total, seen = number + 1, [], 0, hashlib.sha256()
+            part.append(entry)
+            total += size
+            seen.update(b"%d %d\n" % state)
+        if part:
+            yield self._task(number, part, seen.hexdigest())
+
+    def _task(self, number: int, part: Sequence[Entry], files: str) -> ShardTask:
+        return ShardTask(f"{self.domain}/{self.split}-{number:06d}.tar", self.domain, self.split, tuple(part), files)
+
+
+def _is_image(entry: Entry) -> bool:
+    return entry.path.rpartition(".")[2].lower() in IMAGE_EXTENSIONS
+
+
+def _state(source: Published | None, entry: Entry) -> tuple[int, int]:
+    """As `Published.state`; (0, 0) for what is made from nothing, and for what is lost by now: reading it will say so."""
+    try:
+        return (0, 0) if source is None else source.state(entry.path)
+    except FileNotFoundError:
+        return 0, 0
 
 
 def narrowed(info: DatasetInfo, domains: Sequence[str] | None) -> DatasetInfo:
@@ -114,7 +135,7 @@ def list_entries(dataset: Dataset, info: DatasetInfo, source: Published | None) 
     if not problems:
         problems = _empty_splits(listings, info)
     if problems:
-        headline = f"dataset {info.name}: {len(problems)} problem{'s' * (len(problems) > 1)}"
+        headline = f"dataset {info.name}: {number_of(len(problems), 'problem')}"
         raise DatasetError("\n".join([headline, *problems, *hint]))
     return listings
 
@@ -155,15 +176,16 @@ def _differences(info: DatasetInfo, listing: Listing) -> Iterator[str]:
     place, found = listing.place, listing.per_class(len(info.classnames))
     total = info.counts.get(listing.domain, {}).get(listing.split)
     if total is not None and sum(found) != total:
-        yield f"{place}: expected {total:,} images, found {sum(found):,}"
+        yield f"{place}: expected {number_of(total, 'image')}, found {sum(found):,}"
     known = info.class_counts.get(listing.domain, {}).get(listing.split, found)
     wrong = [label for label, (a, b) in enumerate(zip(known, found, strict=True)) if a != b]
     for label in wrong[:_MAX_CLASSES]:
         yield (
-            f"{place}: class {info.classnames[label]} ({label}): expected {known[label]:,} images, found {found[label]:,}"
+            f"{place}: class {info.classnames[label]} ({label}): expected {number_of(known[label], 'image')}, found "
+            f"{found[label]:,}"
         )
     if len(wrong) > _MAX_CLASSES:
-        yield f"{place}: ... and {len(wrong) - _MAX_CLASSES:,} more classes with other counts"
+        yield f"{place}: ... and {number_of(len(wrong) - _MAX_CLASSES, 'more class', 'more classes')} with other counts"
 
 
 def _revision_hint(info: DatasetInfo, listings: Sequence[Listing], source: Published | None) -> str:

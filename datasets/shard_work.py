@@ -5,6 +5,7 @@ The bytes of a shard are a function of its entries, the published files and `sho
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetError
+from datasets import DatasetError, NoRoomError
 from datasets.base import Dataset, Entry, Published, RawSample
 from datasets.images import BadImageError, stored_image, strict_pil
 from datasets.parallel import Tick
 from datasets.shard_file import OpenShard
 from datasets.shards import ShardInfo, file_sha256
+
+_OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What may go wrong while an image is read and is not the image's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class ShardTask:
     domain: str
     split: str
     entries: tuple[Entry, ...]
+    files: str = ""
+    """sha256 of the sizes and times of the files that the images lie in"""
     known: ShardRecord | None = None
 
     def digest(self) -> str:
-        """sha256 of the entries."""
+        """sha256 of the entries, and of what tells that one of their files was changed."""
         rows = [(e.key, e.label, e.path, e.size, e.caption) for e in self.entries]
-        return hashlib.sha256(json.dumps(rows).encode("utf-8")).hexdigest()
+        return hashlib.sha256(json.dumps([self.files, rows]).encode("utf-8")).hexdigest()
 
 
 @dataclass
@@ -119,8 +125,14 @@ class ShardMaker:
     def _read(self, entry: Entry, published: Published | None) -> tuple[bytes, str]:
         try:
             return self.dataset.read(entry, published)
+        except NoRoomError:
+            raise
         except (FileNotFoundError, DatasetError) as error:
             raise BadImageError(f"cannot be read: {error}") from None
+        except OSError as error:
+            if error.errno in _OF_THE_MACHINE:
+                raise
+            raise BadImageError(f"cannot be read: {error.strerror or error}") from None
 
     def _is_whole(self, record: ShardRecord) -> bool:
         if record.shard is None:

@@ -26,6 +26,7 @@ from datasets.shard_journal import Journal
 from datasets.shard_plan import Listing, check_names, list_entries, narrowed
 from datasets.shard_work import BadImage, ShardMaker, ShardRecord, ShardTask
 from datasets.shards import FILE_NAME, Done, Prepared, Progress, described, file_text, open_prepared, verify_prepared
+from datasets.wording import number_of
 
 BAD_IMAGES = "bad_images.jsonl"
 _MAX_NAMED = 1000
@@ -48,7 +49,7 @@ class Request:
 
     def text(self, info: DatasetInfo) -> dict[str, Any]:
         """Everything that a shard depends on, for the journal; not what is done about bad images."""
-        return described(info) | {
+        return _meaning(self.dataset, info) | {
             "counts": {domain: dict(splits) for domain, splits in info.counts.items()},
             "source": _source_state(self.source, self.dataset.files),
             "short_side": self.short_side,
@@ -73,7 +74,7 @@ def write(request: Request, runner: Runner, progress: Progress | None = None) ->
             return prepared
         maker = ShardMaker(request.dataset, request.to, request.source, request.short_side, info.domains)
         listings = list_entries(request.dataset, info, maker.published())
-        tasks = [task for listing in listings for task in listing.tasks()]
+        tasks = [task for listing in listings for task in listing.tasks(maker.published())]
         with Journal(request.to, request.text(info)) as journal:
             # The code of a generated dataset may have changed meanwhile, and it is quick to make.
             tasks = journal.begin(tasks, start_over=request.dataset.generated)
@@ -154,7 +155,7 @@ def _by_place(rows: Iterator[tuple[str, str, int]]) -> dict[str, dict[str, int]]
 
 
 def _bad_lines(info: DatasetInfo, bad: Sequence[BadImage], listed: Path) -> list[str]:
-    what = f"{len(bad):,} images that cannot be decoded" if len(bad) > 1 else "1 image that cannot be decoded"
+    what = f"{number_of(len(bad), 'image')} that cannot be decoded"
     rest = [f"... and {len(bad) - _MAX_NAMED:,} more, all in {listed}"] if len(bad) > _MAX_NAMED else []
     return [
         f"dataset {info.name}: {what}; get {'them' if len(bad) > 1 else 'it'} again, or leave out what is listed with "
@@ -187,19 +188,46 @@ def check_same(request: Request, prepared: Prepared) -> None:
         )
     if request.domains is None:  # optional ones may have been asked for before
         info = narrowed(request.dataset.info, [d for d in request.dataset.info.domains if d in prepared.domains])
-    stored = {key: getattr(prepared, key) for key in (*described(info), "short_side")}
-    for key, value in (described(info) | {"short_side": request.short_side}).items():
-        found = list(stored[key]) if isinstance(value, list) else stored[key]
+    asked = _meaning(request.dataset, info) | {"short_side": request.short_side}
+    for key, value in asked.items():
+        found = _plain(getattr(prepared, key))
         if found != value:
-            raise DatasetError(
-                f"{to} holds dataset {prepared.name} prepared with another {key} "
-                f"({_short(found)}, asked for {_short(value)}); delete that folder or give another one"
-            )
+            raise _other(prepared, key, found, value)
+    for domain, splits in info.counts.items():
+        for split, count in splits.items():
+            stored = sum(prepared.counts.get(domain, {}).get(split, ()))
+            stored += prepared.bad_images.get(domain, {}).get(split, 0)
+            if stored != count:
+                raise _other(prepared, f"number of images of {domain}/{split}", stored, count)
     if prepared.bad_images and request.bad_images == "fail":
         raise DatasetError(
             f"{to} was prepared without the bad images in its {BAD_IMAGES}; accept that with --bad-images list, or delete "
             "that folder and prepare it from whole files"
         )
+
+
+def reworded(dataset: Dataset, prepared: Prepared) -> list[str]:
+    """Which facts that change neither images nor what they mean were edited since: title, licence and the like."""
+    now, meaning = described(dataset.info), _meaning(dataset, dataset.info)
+    return [key for key in now if key not in meaning and getattr(prepared, key) != now[key]]
+
+
+def _meaning(dataset: Dataset, info: DatasetInfo) -> dict[str, Any]:
+    """The facts without which prepared data would be others, or mean something else."""
+    keys = ("name", "revision", "domains", "classnames", "templates", "groups")
+    return {key: _plain(getattr(info, key)) for key in (*keys, *(("source",) if dataset.source_tells else ()))}
+
+
+def _plain(value: Any) -> Any:
+    """A fact as JSON has it."""
+    return json.loads(json.dumps(value, default=dict))
+
+
+def _other(prepared: Prepared, what: str, found: object, asked: object) -> DatasetError:
+    return DatasetError(
+        f"{prepared.root} holds dataset {prepared.name} prepared with another {what} "
+        f"({_short(found)}, asked for {_short(asked)}); delete that folder or give another one"
+    )
 
 
 def _short(value: object) -> str:

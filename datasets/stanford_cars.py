@@ -1,15 +1,15 @@
 """`stanford_cars`: 196 models of cars by make, model and year; the official split, which CLIP and CoOp evaluate on.
 
-Published: cars_train.tgz, cars_test.tgz, car_devkit.tgz (folder devkit) and cars_test_annos_withlabels.mat; labels are in
-MATLAB files, read with scipy. The authors' server is gone (torchvision 0.29 says so too): copies keep these names.
+Published: cars_train.tgz, cars_test.tgz, car_devkit.tgz (folder devkit) and cars_test_annos_withlabels.mat. torchvision
+reads the labels from the MATLAB files, names of classes (devkit/cars_meta.mat) too, although nothing here uses those. The
+authors' server is gone (torchvision 0.29 says so): copies keep these names.
 """
 
 from __future__ import annotations
 
-from datasets import DatasetError
 from datasets.base import Dataset, Published, PublishedFile
-from datasets.downstream import Downstream, Listing
-from datasets.lists import mat_variables
+from datasets.downstream import Listing
+from datasets.torchvision_lists import Portion, TorchvisionLists
 
 _AT = "http://ai.stanford.edu/~jkrause/car196/"
 # Facts: URLs, bytes and sha256 of tensorflow/datasets@31f1255 url_checksums/cars196.txt.
@@ -42,30 +42,24 @@ FILES = (
         checksum="sha256:790f75be8ea34eeded134cc559332baf23e30e91367e9ddca97d26ed9b895f05",
     ),
 )
-LISTS = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
+NAMES = "devkit/cars_meta.mat"
+LISTS = {
+    "train": (Portion("train", ("devkit/cars_train_annos.mat", NAMES), "cars_train/"),),
+    "test": (Portion("test", ("cars_test_annos_withlabels.mat", NAMES), "cars_test/"),),
+}
 
 
-class StanfordCars(Downstream):
-    """The official split; labels count from 1 in the authors' files, from 0 here."""
+class StanfordCars(TorchvisionLists):
+    """The official split; labels count from 1 in the authors' files, from 0 in torchvision and here."""
+
+    reader, home = "StanfordCars", "stanford_cars/"
+    portions = LISTS
 
     def listed(self, split: str, files: Published) -> Listing:
-        """As `Downstream.listed`."""
-        top = self.top(files, LISTS[split])
-        path = top + LISTS[split]
-        (rows,), images = mat_variables(files, path, "annotations"), []
-        if not {"fname", "class"} <= set(rows.dtype.names or ()):
-            raise DatasetError(f"{files.where(path)}: annotations have no fields 'fname' and 'class'")
-        for number, row in enumerate(rows, start=1):
-            try:
-                name, label = str(row["fname"].item()), int(row["class"].item())
-            except (ValueError, TypeError, AttributeError) as error:
-                raise DatasetError(
-                    f"{files.where(path)}: annotation {number} is no file with a class: {error}"
-                ) from None
-            if not 1 <= label <= len(self.labels) or "/" in name:
-                raise DatasetError(f"{files.where(path)}: annotation {number} has file {name!r} and class {label}")
-            images.append((f"cars_{split}/{name}", label - 1))  # both folders count from 00001.jpg
-        return top, images
+        """As `Downstream.listed`; paths begin with the folder, since both folders count from 00001.jpg."""
+        folder, images = super().listed(split, files)
+        inner = self.portions[split][0].images
+        return folder.removesuffix(inner), [(inner + path, label) for path, label in images]
 
 
 DATASET: Dataset = StanfordCars(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,17 +21,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from datasets import shard_cache
-from datasets.decoding import Decoded, decode_fast
+from datasets.decoding import Decoded, decode_fast, image_size
 from datasets.samples import Sample, hold_out, samples
 from datasets.transforms import EvalTransform, FinishedTransform, Pixels, TrainTransform
 from training.types import RawBatch
 
-__all__ = ["EvalStream", "Reader", "Sample", "TrainStream", "hold_out", "read_image", "samples", "stable_seed"]
+__all__ = [
+    "EvalStream",
+    "Reader",
+    "Sample",
+    "TrainStream",
+    "hold_out",
+    "read_image",
+    "read_size",
+    "samples",
+    "stable_seed",
+]
+
+T = TypeVar("T")
 
 Reader = Callable[[Sample], Decoded]
 """From a sample to its decoded image; called on the stream's threads."""
@@ -38,17 +52,29 @@ Reader = Callable[[Sample], Decoded]
 Job = Callable[[Pixels], None]
 """Makes one image of a batch, (S, S, 3), in place."""
 
+_ADDRESS = re.compile(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>")  # Pillow names what it was given
+
 MOST_AT_ONCE = 16
 """Images a thread is given at a time: handing over costs as much as a tenth of reading a cached image."""
 
 
 def read_image(sample: Sample) -> Decoded:
-    """Read and decode a sample. Raises OSError naming the sample if its bytes are gone or cannot be decoded."""
+    """Read and decode a sample. Raises what `Sample.read` raises, and OSError naming one that cannot be decoded."""
+    return _made(sample, decode_fast)
+
+
+def read_size(sample: Sample) -> tuple[int, int]:
+    """(width, height) from a sample's header; raises as `read_image`."""
+    return _made(sample, image_size)
+
+
+def _made(sample: Sample, make: Callable[[bytes], T]) -> T:
     data = sample.read()
     try:
-        return decode_fast(data)
+        return make(data)
     except OSError as error:
-        raise OSError(f"{sample.path}: {sample.key} cannot be decoded: {error}") from error
+        reason = _ADDRESS.sub("", str(error))
+        raise OSError(f"{sample.path}: {sample.key} cannot be decoded: {reason}") from error
 
 
 def stable_seed(*parts: object) -> int:

@@ -110,6 +110,10 @@ class Archive:
         """Bytes of a member after decompression. Raises FileNotFoundError."""
         return self._row(path)[0]
 
+    def state(self, path: str) -> tuple[int, int]:
+        """(bytes after decompression, 0): the archive tells when it was changed. Raises FileNotFoundError."""
+        return self.size(path), 0
+
     def below(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted."""
         return self.listing.below(folder)

@@ -6,18 +6,17 @@ import contextlib
 import fcntl
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import requests
 
 from datasets import DatasetError
 from datasets.base import PublishedFile
+from datasets.sources.address import below, needs_a_browser
 from datasets.sources.names import listed, unsafe_name
 from datasets.sources.source import is_unpacked
-from datasets.sources.transfer import Patience, Progress, transfer, wrong
+from datasets.sources.transfer import Patience, Progress, is_from_elsewhere, transfer, wrong
+from datasets.wording import number_of
 
-# They ask a visitor to confirm or to sign in, and answer a program with a web page.
-_BY_HAND = ("drive.google.com", "docs.google.com", "kaggle.com", "onedrive.live.com", "1drv.ms", "pan.baidu.com")
 _DEFAULT = Patience()
 
 
@@ -34,7 +33,8 @@ def download(
     """The files that these domains need (None: all), downloaded to `to/<name>`; returns where they are.
 
     Each comes from `base_url/<name>`, or without `base_url` from its own `urls` in turn. What is there already is checked
-    and kept; an archive that was unpacked by hand is left out. Interrupted, the same call goes on where it stopped.
+    and kept; an archive that was unpacked by hand is left out. Interrupted, the same call goes on where it stopped. What came
+    from another address is downloaded anew, unless its size or checksum is known and right.
     `base_url` may be http(s) or whatever fsspec knows (`s3://bucket/folder`). `homepage` is named where a file has to be
     fetched by hand.
 
@@ -49,10 +49,17 @@ def download(
         todo = [file for file in needed if not is_unpacked(file, to)]
         for file in todo:
             _check_present(file, to)
-        absent = [(file, _addresses(file, base_url)) for file in todo if not (to / file.name).exists()]
+        addresses = [(file, _addresses(file, base_url)) for file in todo]
+        absent = [
+            (file, urls)
+            for file, urls in addresses
+            if not (to / file.name).exists() or _may_be_another(session, file, to / file.name, urls, patience)
+        ]
         by_hand = [_by_hand(file, to, homepage) for file, urls in absent if not urls]
         if by_hand:
-            raise FileNotFoundError(listed(by_hand, f"{len(by_hand)} files cannot be downloaded by a program:"))
+            raise FileNotFoundError(
+                listed(by_hand, f"{number_of(len(by_hand), 'file')} cannot be downloaded by a program:")
+            )
         for file, urls in absent:
             transfer(session, file, urls, to / file.name, patience, progress)
     return [to / file.name for file in todo]
@@ -73,16 +80,16 @@ def _check_present(file: PublishedFile, to: Path) -> None:
 def _addresses(file: PublishedFile, base_url: str | None) -> list[str]:
     """Where a program can get the file."""
     if base_url is None:
-        return [url for url in file.urls if not _needs_a_browser(url)]
-    parts = urlsplit(base_url)
-    # Names in buckets are taken as they are; in an http address some characters have to be written otherwise.
-    name = quote(file.name) if parts.scheme in ("http", "https") else file.name
-    return [urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))]
+        return [url for url in file.urls if not needs_a_browser(url)]
+    return [below(base_url, file.name)]
 
 
-def _needs_a_browser(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return any(host == known or host.endswith(f".{known}") for known in _BY_HAND)
+def _may_be_another(
+    session: requests.Session, file: PublishedFile, path: Path, urls: list[str], patience: Patience
+) -> bool:
+    """Whether a file that is there may be another one than the one that `urls` have, and nothing tells."""
+    unknown = file.bytes is None and file.checksum is None
+    return unknown and bool(urls) and is_from_elsewhere(session, path, urls, patience)
 
 
 def _by_hand(file: PublishedFile, to: Path, homepage: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,14 @@ class FolderFiles:
 
     def exists(self, path: str) -> bool:
         """Whether there is a plain file of this path."""
-        return unsafe_name(path) is None and (self.root / path).is_file()
+        if unsafe_name(path):
+            return False
+        try:
+            return (self.root / path).is_file()
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return False  # a list may hold a name longer than any file has
 
     def read(self, path: str) -> bytes:
         """The content of a file. Raises FileNotFoundError, DatasetError for a path that leads outside."""
@@ -27,6 +35,11 @@ class FolderFiles:
     def size(self, path: str) -> int:
         """Bytes of a file. Raises as `read` does."""
         return self._path(path).stat().st_size
+
+    def state(self, path: str) -> tuple[int, int]:
+        """(bytes, time of the last change in ns) of a file. Raises as `read` does."""
+        status = self._path(path).stat()
+        return status.st_size, status.st_mtime_ns
 
     def below(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted. Raises OSError for a folder that cannot be read."""

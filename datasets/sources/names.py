@@ -34,6 +34,11 @@ def normal(name: str) -> str:
     return name
 
 
+def is_text(path: str) -> bool:
+    """Whether a name can be written as UTF-8; the bytes of others come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
 def shown(name: str) -> str:
     """The name for a message: on one line and printable whatever it holds."""
     return name if name.isprintable() else ascii(name)

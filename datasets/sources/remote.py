@@ -18,6 +18,7 @@ import requests
 import urllib3
 
 from datasets import DatasetError
+from datasets.sources.address import unqueried, without_secrets
 
 _CHUNK = 2**18
 _WEAK = "W/"
@@ -135,7 +136,7 @@ def _filesystem(url: str, start: int, version: str) -> Iterator[Answer]:
     except DatasetError:  # of who takes the chunks; it is a ValueError too
         raise
     except (ImportError, ValueError) as error:  # no library for it, or no such kind of address
-        raise DatasetError(f"{url}: {_line(error)}") from None
+        raise DatasetError(f"{without_secrets(url)}: {_line(error)}") from None
     except FileNotFoundError as error:
         raise MissingError(_line(error)) from None
     except (PermissionError, IsADirectoryError) as error:
@@ -149,8 +150,8 @@ def _broken(error: Exception) -> str:
     inner = error.args[0] if error.args else error
     reason = getattr(inner, "reason", None)  # of urllib3's MaxRetryError: requests asks once
     text = " ".join(str(reason or inner).split())
-    return re.sub(r"^\w+\(host=[^)]*\): ", "", text)
+    return unqueried(re.sub(r"^\w+\(host=[^)]*\): ", "", text))
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return unqueried(" ".join(str(error).split())) or type(error).__name__

@@ -83,6 +83,13 @@ class _Source:
             return found[0].size(found[1])
         raise FileNotFoundError(self.missing(path))
 
+    def state(self, path: str) -> tuple[int, int]:
+        if self.own is not None and self.own.exists(path):
+            return self.own.state(path)
+        if found := self._find(path):
+            return found[0].state(found[1])
+        raise FileNotFoundError(self.missing(path))
+
     def below(self, folder: str) -> list[str]:
         folder = folder.strip("/")
         own = self.own.below(folder) if self.own is not None else []

@@ -1,7 +1,8 @@
 """Downloads one file so that an interruption at any moment costs only what is not yet on disk.
 
 `<name>.part` grows, `<name>.part.json` says which address and version it comes from. The whole file gets its name in one
-step, after its size and checksum were found right; a wrong one is kept as `<name>.bad` and never taken.
+step, after its size and checksum were found right; a wrong one is kept as `<name>.bad` and never taken. `.<name>.from.json`
+beside the whole file says where it came from.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -22,13 +23,13 @@ import requests
 
 from datasets import DatasetError
 from datasets.base import PublishedFile
+from datasets.sources.address import origin, same_place, without_secrets
 from datasets.sources.remote import Answer, ChangedError, GoneError, TransientError, opened
 
 Progress = Callable[[str, int, int | None], None]
 """Called after each chunk with the file's name, its bytes done and its bytes in all, None if the server does not say."""
 
 _SPARE_BYTES = 64 * 2**20  # stay away from a full disk
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,17 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where the bytes in a `.part` file come from."""
+    """Where the bytes of a file come from."""
 
     url: str
+    """as `origin` gives it"""
     version: str
     total: int | None
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether version and size tell this content from all others at the same place: an ETag that is no weak one."""
+        return self.version.startswith('"') and self.total is not None
 
 
 def transfer(
@@ -77,7 +84,7 @@ def transfer(
             with _part(target).open("r+b" if _part(target).exists() else "w+b") as part:
                 _Transfer(session, file, url, target, part, patience, progress).run()
         except GoneError as error:
-            problems.append(f"{url}: {error}")
+            problems.append(f"{without_secrets(url)}: {error}")
         else:
             return
     raise DatasetError(f"{file.name} could not be downloaded: {'; '.join(problems)}")
@@ -111,28 +118,35 @@ class _Transfer:
                 break
         self._check()
         os.fsync(self.part.fileno())
+        state = self._state() or _State(origin(self.url), "", None)
+        # A file of that name that came from elsewhere goes first: at no moment does a note stand beside another's content.
+        self.target.unlink(missing_ok=True)
+        _write(_origin_file(self.target), replace(state, total=self._size()))
         _part(self.target).rename(self.target)
         _state_file(self.target).unlink(missing_ok=True)
 
     def _attempt(self) -> None:
         """Get what is missing, in one request."""
         state, have = self._state(), self._size()
-        if state is None or state.url != self.url or not (state.version or self.file.checksum):
-            state, have = (
-                _State(self.url, "", None),
-                0,
-            )  # from elsewhere, or nothing would tell that the content changed
+        if state is None or not self._may_continue(state):
+            state, have = _State(origin(self.url), "", None), 0
         version = state.version if have else ""
         try:
             with opened(self.session, self.url, have, version, self.patience.timeout) as answer:
                 if have and answer.start and (answer.version, answer.total) != (state.version, state.total):
                     raise ChangedError("its content changed meanwhile")
                 if answer.start == 0:
-                    self._begin(_State(self.url, answer.version, answer.total))
+                    self._begin(_State(origin(self.url), answer.version, answer.total))
                 self._take(answer)
         except ChangedError:
-            self._begin(_State(self.url, "", None))
+            self._begin(_State(origin(self.url), "", None))
             raise
+
+    def _may_continue(self, state: _State) -> bool:
+        """Not what came from elsewhere, nor if nothing would tell that the content changed."""
+        if state.url == origin(self.url):
+            return bool(state.version or self.file.checksum)
+        return same_place(state.url, origin(self.url)) and state.is_strong  # signed anew, say
 
     def _take(self, answer: Answer) -> None:
         have = answer.start
@@ -181,22 +195,43 @@ class _Transfer:
         """Start over. The state is written before the first byte, so that no byte has an unknown origin."""
         self.part.truncate(0)
         self.part.seek(0)
-        temporary = self.target.with_name(self.target.name + ".part.json.tmp")
-        temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
-        temporary.replace(_state_file(self.target))
+        _write(_state_file(self.target), state)
 
     def _state(self) -> _State | None:
-        try:
-            return _State(**json.loads(_state_file(self.target).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        return _read(_state_file(self.target))
 
     def _size(self) -> int:
         return os.fstat(self.part.fileno()).st_size
 
     def _is_whole(self) -> bool:
         state = self._state()
-        return state is not None and state.url == self.url and state.total is not None and self._size() == state.total
+        return (
+            state is not None
+            and state.url == origin(self.url)
+            and state.total is not None
+            and self._size() == state.total
+        )
+
+
+def is_from_elsewhere(session: requests.Session, path: Path, urls: list[str], patience: Patience) -> bool:
+    """Whether a file that is there was downloaded from an address that is none of `urls`, so that it may be another one.
+
+    One without a note, or of another size than the note says, was put there by hand. The same place with another query is
+    asked once whether it still has the same content.
+    """
+    state = _read(_origin_file(path))
+    if state is None or state.total != path.stat().st_size or state.url in map(origin, urls):
+        return False
+    near = [url for url in urls if same_place(state.url, origin(url))]
+    return not (state.is_strong and any(_has(session, url, state, patience) for url in near))
+
+
+def _has(session: requests.Session, url: str, state: _State, patience: Patience) -> bool:
+    try:
+        with opened(session, url, 0, "", patience.timeout) as answer:
+            return (answer.version, answer.total) == (state.version, state.total)
+    except (GoneError, TransientError):
+        return False
 
 
 def wrong(path: Path, file: PublishedFile) -> str | None:
@@ -218,3 +253,20 @@ def _part(target: Path) -> Path:
 
 def _state_file(target: Path) -> Path:
     return target.with_name(target.name + ".part.json")
+
+
+def _origin_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.from.json")  # hidden: it lies among published files
+
+
+def _write(path: Path, state: _State) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _read(path: Path) -> _State | None:
+    try:
+        return _State(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

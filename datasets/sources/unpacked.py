@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from datasets import DatasetError
+from datasets import DatasetError, NoRoomError
 from datasets.node_cache import cache_folder
 from datasets.sources import limits
 
@@ -81,8 +81,8 @@ def _decompress(path: Path, size: int, opened: Callable[[], Stream], target: Pat
         partial.unlink(missing_ok=True)
 
 
-def _no_room(path: Path, target: Path) -> DatasetError:
-    return DatasetError(
+def _no_room(path: Path, target: Path) -> NoRoomError:
+    return NoRoomError(
         f"{path}: no room to decompress it in {target.parent}; make room there, set ROBUST_FT_BENCH_CACHE to a folder "
         "on a larger disk, or unpack the archive by hand"
     )

@@ -36,14 +36,17 @@ class CoCaCaptioner:
         pretrained: str,
         config: Path | None = None,
         to: Path | None = None,
+        data: str = "",
         say: Callable[[str], None] = lambda line: None,
         threads: int = 4,
     ) -> None:
         """`pretrained`: a weights file, an open_clip tag, or 'random:SEED' for tests; BadInputError if it cannot be loaded.
 
-        Captions are also written beside the folder `to`, as JSONL, so that an interrupted run goes on where it was.
+        Captions are also written beside the folder `to`, as JSONL, so that an interrupted run goes on where it was;
+        `data` is the identity of the dataset that the images are from.
         """
         self.model, self.device = _load(name, pretrained, config), _device()
+        self.data, self._read = data, _contents(name, self.model)
         self.model.to(self.device)
         self.tokenizer = open_clip.get_tokenizer(name)
         self.to, self.say, self.threads = to, say, threads
@@ -74,8 +77,11 @@ class CoCaCaptioner:
 
     @property
     def journal(self) -> Path | None:
-        """Captions so far, in the form that `--from` reads; another model has another file."""
-        digest = hashlib.sha256(self.origin.encode()).hexdigest()[:8]
+        """Captions so far, in the form that `--from` reads.
+
+        Other images have another file, and so have other weights or another architecture by the same name.
+        """
+        digest = hashlib.sha256("\n".join([self.origin, self._read, self.data]).encode()).hexdigest()[:16]
         return self.to and self.to.with_name(f"{self.to.name}.captions-{digest}.jsonl")
 
     def _before(self) -> dict[str, str]:
@@ -162,6 +168,15 @@ def _load(name: str, pretrained: str, config: Path | None) -> Any:
     if not isinstance(model, CoCa):
         raise BadInputError([f"model {name!r} cannot write captions: it is no CoCa model"])
     return model.eval()
+
+
+def _contents(name: str, model: torch.nn.Module) -> str:
+    """A hash of the weights, as they were loaded, and of the architecture."""
+    found = hashlib.sha256(json.dumps(open_clip.get_model_config(name), sort_keys=True).encode())
+    for key, tensor in model.state_dict().items():
+        found.update(key.encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _line(item: tuple[str, str]) -> str:

@@ -141,6 +141,8 @@ def _captioned_info(prepared: Prepared, source: str) -> DatasetInfo:
 class _Captioned(Dataset):
     """A prepared dataset's own samples, some with other captions."""
 
+    source_tells = True
+
     info: DatasetInfo
     prepared: Prepared
     captions: Mapping[str, str]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -15,9 +14,12 @@ import datasets
 from datasets.base import Dataset, PublishedFile
 from datasets.parallel import Runner, available_cores, in_process, processes
 from datasets.shard_plan import narrowed
-from datasets.shard_writer import BAD_IMAGES, Request, check_same, only_one, write
+from datasets.shard_writer import BAD_IMAGES, Request, check_same, only_one, reworded, write
 from datasets.shards import FILE_NAME, Prepared, open_prepared
+from datasets.sources.address import file_name, folder_of, needs_a_browser, without_secrets
+from datasets.sources.names import ARCHIVE_SUFFIXES, is_archive
 from datasets.storage import local_folder
+from datasets.wording import number_of
 from orchestrator.prepare.display import Display, Transfers
 from orchestrator.prepare.upload import bound
 from orchestrator.prepare.verify import verify
@@ -26,7 +28,6 @@ PUBLISHED = "published"
 """As a source: download from the addresses that the authors give."""
 IMAGES_PER_WORKER = 500
 """Fewer than that, and starting another process takes longer than the work."""
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 _MAX_CLASSES = 10
 
 
@@ -55,15 +56,16 @@ def prepare(
 ) -> Prepared:
     """Turn a dataset into shards under `to`, or verify the hashes if that is done already.
 
-    `source` is the folder or archive with the published files, the URL of a folder that has them, or 'published' (None
-    for a generated dataset). `to` may be a URI that fsspec can write to. `short_side` in pixels reduces larger images.
-    On a terminal it shows a bar, elsewhere a line every 15 s; `Console(quiet=True)` shows nothing.
+    `source` is the folder or archive with the published files, the URL of a folder that has them or of an archive, or
+    'published' (None for a generated dataset). `to` may be a URI that fsspec can write to. `short_side` in pixels reduces
+    larger images. On a terminal it shows a bar, elsewhere a line every 15 s; `Console(quiet=True)` shows nothing.
     Raises datasets.DatasetError and FileNotFoundError with messages for the user, a line for each problem.
     """
     console = console or Console(soft_wrap=True)
     dataset = datasets.load(name_or_card)
     if dataset.generated and source is not None:
-        raise datasets.DatasetError(f"dataset {dataset.info.name} is made from nothing; leave out the source {source}")
+        place = without_secrets(source) if isinstance(source, str) else source
+        raise datasets.DatasetError(f"dataset {dataset.info.name} is made from nothing; leave out the source {place}")
     narrowed(dataset.info, options.domains)  # a wrong name must not wait for a download
     started = time.monotonic()
     folder = local_folder(to)
@@ -82,7 +84,10 @@ def prepare(
                 _prepare(dataset, source, upload.scratch, short_side, console, options)
                 prepared = upload.send(console)
     seconds = time.monotonic() - started
-    for line in (_summary(prepared, done_before, seconds), *notes(prepared), prepared.attestation):
+    edited = reworded(dataset, prepared)
+    if edited:
+        edited = [f"{', '.join(edited)} in its {FILE_NAME}: as of when it was prepared; the dataset now says otherwise"]
+    for line in (_summary(prepared, done_before, seconds), *notes(prepared), *edited, prepared.attestation):
         console.print(line, markup=False, highlight=False)
     return prepared
 
@@ -90,12 +95,13 @@ def prepare(
 def notes(prepared: Prepared) -> list[str]:
     """What a user must know about a prepared dataset: images left out or stored otherwise, classes without an image."""
     lines = [
-        f"{domain}/{split}: {count:,} bad images are left out, listed in {prepared.root}/{BAD_IMAGES}"
+        f"{domain}/{split}: {number_of(count, 'bad image is', 'bad images are')} left out, listed in "
+        f"{prepared.root}/{BAD_IMAGES}"
         for domain, splits in prepared.bad_images.items()
         for split, count in splits.items()
     ]
     lines += [
-        f"{domain}/{split}: {count:,} images are stored as PNG, with the pixels that PIL gives"
+        f"{domain}/{split}: {number_of(count, 'image is', 'images are')} stored as PNG, with the pixels that PIL gives"
         for domain, splits in prepared.reencoded.items()
         for split, count in splits.items()
     ]
@@ -132,26 +138,44 @@ def _downloaded(dataset: Dataset, source: str, to: Path, console: Console, optio
     """Where the files of a dataset lie, after they were downloaded. Raises DatasetError, FileNotFoundError."""
     from datasets.sources.download import download  # brings a client for HTTP
 
-    info, files, base = dataset.info, dataset.files, None if source == PUBLISHED else source
+    info = dataset.info
+    files, base = _wanted(dataset, source)
     folder = options.downloads or to.parent / "downloads" / info.name
-    archive = PurePosixPath(urlsplit(source).path).name
-    if not files and base is not None and archive.endswith(ARCHIVES):
-        files, base = (PublishedFile(name=archive),), base.rpartition("/")[0]
-    if not files:
-        raise datasets.DatasetError(
-            f"dataset {info.name} has no list of files to download; give --from a folder or an archive, or the URL of an "
-            f"archive ({', '.join(ARCHIVES)}); see {info.source}"
-        )
     domains = narrowed(info, options.domains).domains
     with Transfers(f"download {info.name}", console) as shown:
         found = download(files, base, folder, domains, shown.update, homepage=info.source)
-    return folder if dataset.files else found[0]
+    return folder if files == dataset.files else found[0]
+
+
+def _wanted(dataset: Dataset, source: str) -> tuple[tuple[PublishedFile, ...], str | None]:
+    """What to download and the URL of the folder that has it; None: from the files' own addresses.
+
+    `source` is the URL of such a folder or of one of the dataset's files in it, or that of an archive of any other name,
+    which then is all that is needed, as an archive on disk would be. Raises DatasetError.
+    """
+    if source == PUBLISHED and dataset.files:
+        return dataset.files, None
+    name = "" if source == PUBLISHED else file_name(source)
+    if folders := [url for file in dataset.files if (url := folder_of(source, file.name)) is not None]:
+        return dataset.files, folders[0]
+    if is_archive(name):
+        if needs_a_browser(source):
+            raise datasets.DatasetError(
+                f"{without_secrets(source)}: its site lets no program download; get it with a browser and give --from the file"
+            )
+        return (PublishedFile(name=name, urls=(source,)),), None
+    if dataset.files:
+        return dataset.files, source
+    raise datasets.DatasetError(
+        f"dataset {dataset.info.name} has no list of files to download; give --from a folder or an archive, or the URL of "
+        f"an archive ({', '.join(ARCHIVE_SUFFIXES)}); see {dataset.info.source}"
+    )
 
 
 def _summary(prepared: Prepared, done_before: bool, seconds: float) -> str:
     images, size = sum(shard.count for shard in prepared.shards), sum(shard.bytes for shard in prepared.shards)
     verb = "is prepared already; verified" if done_before else "prepared:"
     return (
-        f"{prepared.name} {verb} {images:,} images in {len(prepared.shards)} shards, {size / 2**20:,.1f} MiB, "
-        f"{seconds:.1f} s, at {prepared.root}"
+        f"{prepared.name} {verb} {number_of(images, 'image')} in {number_of(len(prepared.shards), 'shard')}, "
+        f"{size / 2**20:,.1f} MiB, {seconds:.1f} s, at {prepared.root}"
     )

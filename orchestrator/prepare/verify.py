@@ -11,6 +11,7 @@ from rich.console import Console
 
 import datasets
 from datasets.parallel import Runner, available_cores, processes
+from datasets.prepared import remedy
 from datasets.shard_check import ShardChecker, ShardState
 from datasets.shards import FILE_NAME, Done, Prepared, ShardInfo, open_prepared
 from orchestrator.paths import is_url
@@ -20,11 +21,11 @@ IMAGES_PER_WORKER = 2000
 
 
 class DamagedError(datasets.DatasetError):
-    """A prepared dataset is not what its `dataset.json` says; a line for each difference."""
+    """A prepared dataset is not what its `dataset.json` says; a line for each difference and one that says what to do."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], todo: str) -> None:
         self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__("\n".join([*self.problems, todo]))
 
 
 def verify(
@@ -56,7 +57,7 @@ def verify(
     ordered = [states[number] for number in range(len(prepared.shards))]
     problems = [problem for state in ordered for problem in state.problems]
     if problems := [*problems, *_across(prepared, ordered), *_surplus(prepared)]:
-        raise DamagedError(problems)
+        raise DamagedError(problems, _todo(prepared))
     return prepared.attestation
 
 
@@ -79,11 +80,16 @@ def find(name_or_place: str, data: Path = Path("data"), check_shards: bool = Tru
 
 
 def _across(prepared: Prepared, states: Sequence[ShardState]) -> list[str]:
-    """What is wrong between shards: counts of classes, keys that occur twice."""
+    """What is wrong between shards: counts of classes, keys that occur twice.
+
+    A split with a shard that cannot be read is left out: that shard is named already, and every class would lack images.
+    """
     problems = []
     for domain, splits in prepared.counts.items():
         for split, expected in splits.items():
             here = [s for shard, s in zip(prepared.shards, states, strict=True) if _of(shard, domain, split)]
+            if not all(state.is_read for state in here):
+                continue
             found: Counter[int] = Counter()
             keys: Counter[str] = Counter()
             for state in here:
@@ -101,6 +107,14 @@ def _across(prepared: Prepared, states: Sequence[ShardState]) -> list[str]:
 
 def _of(shard: ShardInfo, domain: str, split: str) -> bool:
     return (shard.domain, shard.split) == (domain, split)
+
+
+def _todo(prepared: Prepared) -> str:
+    """What to do about a dataset that is damaged."""
+    command = f"python -m orchestrator prepare {prepared.name}, with the options that it was made with"
+    return (
+        f"what to do: {remedy(prepared.root)} ({command}); or put whole copies of the shards named here in their places"
+    )
 
 
 def _surplus(prepared: Prepared) -> list[str]:

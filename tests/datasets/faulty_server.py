@@ -79,6 +79,8 @@ class FaultyServer:
     """path -> times it was asked for"""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """path and Range of each request"""
+    secret: str | None = None
+    """the query without which it refuses everything, where it is not None"""
     sent: int = 0
     """bytes of bodies"""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -96,6 +98,8 @@ class FaultyServer:
         fault = named(found, len(data or b"")) if isinstance(found, str) else found
         if fault.silent:
             _reset(request)
+        elif self.secret is not None and urlsplit(request.path).query != self.secret:
+            self._send(request, fault, 403, b"", {})
         elif fault.status or data is None:
             self._send(request, fault, fault.status or 404, b"", {})
         else:

@@ -37,7 +37,7 @@ from training.runtime import Runtime
 
 Counts = Mapping[str, Mapping[str, int]]
 
-RECIPE = {"lr": 1e-3, "num_steps": 1, "global_batch_size": 4, "eval_every": 1}
+RECIPE = {"lr": 1e-3, "num_steps": 1, "global_batch_size": 4, "eval_every": 1, "warmup_fraction": 0.0}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -24,7 +25,7 @@ class Deadly(Fake):
 class Failing(Fake):
     def read(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
         if entry.path == "ink/test/1":
-            raise OSError("the disk is on fire")
+            raise OSError(errno.ENOSPC, "the disk is on fire")
         return super().read(entry)
 
 

@@ -10,7 +10,7 @@ import pytest
 import datasets
 from datasets.cub import CLASS_FOLDERS, CLASSNAMES, FILES_MAT, SPLITS_MAT
 from datasets.sources import open_source
-from tests.datasets.miniature import mat, picture, run_miniature, write_files, write_tar, write_zip
+from tests.datasets.miniature import RECIPE, mat, picture, run_miniature, write_files, write_tar, write_zip
 
 SEEN, UNSEEN = (2, 200), (43,)
 """numbers of classes: Laysan Albatross, Common Yellowthroat; Yellow bellied Flycatcher"""
@@ -74,7 +74,7 @@ def test_names_are_those_of_the_folders_without_number_and_underscores():
 def test_the_archives_run_from_the_tgz_to_the_page(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "cache"))
     source = published(tmp_path / "source")
-    frozen = {"recipe": {"lr": 1e-3, "num_steps": 1, "global_batch_size": 4, "eval_every": 1, "freeze_head": True}}
+    frozen = {"recipe": {**RECIPE, "freeze_head": True}}
     ran = run_miniature("cub", source, COUNTS, tmp_path, tiny_config, monkeypatch, sources=["seen"], benchmark=frozen)
     # 1-based locations in the order of the list; labels are those of the folders, less one.
     assert list(ran.labels("seen", "train").items()) == [

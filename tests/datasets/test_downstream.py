@@ -10,7 +10,7 @@ import torch
 
 import datasets.demo
 from orchestrator.records import TrialRecord
-from tests.datasets.downstream_miniatures import NAMES, PUBLISHED
+from tests.datasets.downstream_miniatures import NAMES, PUBLISHED, without_checksums
 from tests.datasets.miniature import RECIPE, Ran, images, labels, run_miniature
 from training.checkpoint import load_tensors
 
@@ -30,6 +30,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path, counts: dic
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROBUST_FT_BENCH_CACHE", str(folder / "cache"))
         patch.setattr(datasets.demo, "COUNTS", DEMO)
+        without_checksums(patch)
         counts |= {name: PUBLISHED[name](folder / "published" / name) for name in NAMES}
         benchmark = {
             "methods": {method: {} for method in METHODS},

@@ -1,4 +1,4 @@
-"""The lists of the downstream datasets: against torchvision's classes on the same files, seeded holdouts, CoOp's splits."""
+"""Splits of the downstream datasets that no class of torchvision lists: seeded holdouts and CoOp's."""
 
 from __future__ import annotations
 
@@ -7,56 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-import torchvision.datasets as tv
 
 import datasets
 from datasets import DatasetError
-from tests.datasets.downstream_miniatures import NAMES, PUBLISHED, eurosat, listing, unpacked
+from tests.datasets.downstream_miniatures import PUBLISHED, eurosat, listing
 from tests.datasets.miniature import write_files
-
-
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"caltech101", "eurosat", "ucf101", "sun397"}))
-def test_lists_are_those_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The same images in the same order; classes in its order are those named here."""
-    below, make = {
-        "food101": ("", lambda root, split: [tv.Food101(root, split)]),
-        "stanford_cars": ("stanford_cars", lambda root, split: [tv.StanfordCars(root, split)]),
-        "oxford_pets": (
-            "oxford-iiit-pet",
-            lambda root, split: [tv.OxfordIIITPet(root, "trainval" if split == "train" else "test")],
-        ),
-        "fgvc_aircraft": ("", lambda root, split: [tv.FGVCAircraft(root, "trainval" if split == "train" else "test")]),
-        "dtd": (
-            "dtd",
-            lambda root, split: [tv.DTD(root, s) for s in (("train", "val") if split == "train" else ("test",))],
-        ),
-        "flowers102": (
-            "flowers-102",
-            lambda root, split: [tv.Flowers102(root, s) for s in (("train", "val") if split == "train" else ("test",))],
-        ),
-    }[name]
-    monkeypatch.setattr(tv.Flowers102, "_check_integrity", lambda self: True)  # checksums of the published files
-    PUBLISHED[name](tmp_path / "published")
-    unpacked(name, tmp_path / "published", tmp_path / "root" / below)
-    keys = list(datasets.load(name).labels)  # type: ignore[attr-defined]
-    for split in ("train", "test"):
-        found: list[tuple[str, object]] = []
-        for theirs in make(tmp_path / "root", split):
-            files = getattr(theirs, "_image_files", None) or getattr(theirs, "_images", None)
-            labels = theirs._labels if files else [label for _, label in theirs._samples]
-            paths = [Path(path) for path in files or [path for path, _ in theirs._samples]]
-            # Where its classes are those that it meets, labels of a miniature differ from those of the whole.
-            names = theirs.classes if name in ("food101", "dtd") else keys
-            found += [
-                (path.name, str(names[label]).lower().replace(" ", "_"))
-                for path, label in zip(paths, labels, strict=True)
-            ]
-        ours = listing(name, tmp_path / "published", split)
-        expected = [(Path(path).name, keys[label].lower().replace(" ", "_")) for path, label in ours]
-        assert sorted(found) == sorted(expected) and (found == expected or name == "food101")
-        assert ours == [
-            (path.removeprefix(f"{below}/"), label) for path, label in listing(name, tmp_path / "root", split)
-        ]
 
 
 def test_holdouts_hold_back_thirty_percent_of_each_class_for_ever(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from datasets.shards import Prepared, ShardInfo, open_prepared, verify_prepared
 from datasets.stream import EvalStream, samples
 from datasets.transforms import EvalTransform
 from tests.datasets.faulty_server import FaultyServer
+from tests.datasets.pixel_streams import eval_hash
 
 
 def shard(prepared: Prepared, domain: str = "disc", split: str = "train") -> ShardInfo:
@@ -39,6 +41,20 @@ def test_silence_is_survived(blobs: Prepared, server: FaultyServer, caplog) -> N
     with caplog.at_level(logging.WARNING):
         assert remote.path(shard(remote)).read_bytes() == blobs.path(shard(blobs)).read_bytes()
     assert server.requests[name] >= 2 and "Read timed out" in caplog.text
+
+
+def test_a_server_that_is_slow_but_sends_is_waited_for(
+    blobs: Prepared, server: FaultyServer, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr(storage, "SILENCE", 1.0)
+    remote, expected = open_prepared(f"{server.url}/blobs"), eval_hash(blobs, None)
+    name, size = f"blobs/{shard(blobs, 'disc', 'test').name}", shard(blobs, "disc", "test").bytes
+    server.seconds_per_kib = 2.2 / (size / 1024)
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert eval_hash(remote, None) == expected
+    assert time.monotonic() - began > 2 * storage.SILENCE, "in all longer than silence is borne with"
+    assert server.requests[name] == 1 and caplog.messages == []
 
 
 @pytest.mark.usefixtures("impatient")

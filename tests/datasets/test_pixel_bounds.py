@@ -20,22 +20,29 @@ def test_too_small_a_limit_turns_it_off_and_says_so_once(
     cache = PixelCache(10 * EACH, tmp_path)
     assert [train_hash(blobs, cache), train_hash(blobs, cache)] == [train_hash(blobs, None)] * 2
     [line] = caplog.messages
-    assert "pixel cache off for decoded pixels of blobs disc/train: it needs" in line
-    assert "--cache-gib allows" in line
+    assert line.startswith("pixel cache off for blobs disc/train: it needs 0.111 MiB for decoded pixels, ")
+    assert "--cache-gib allows 0.0371 MiB; run with --cache-gib 0.1 or more" in line
     assert cache.lines == (line,)
     cache.begin()
     assert cache.lines == ()
+    train_hash(blobs, cache)
+    assert cache.lines == (line,) and caplog.messages == [line] * 2, "once for each trial, in its own log"
     assert not list(tmp_path.glob("*.pixels"))
 
 
 def test_it_stops_at_the_limit_if_images_are_larger_than_was_estimated(
     blobs: Prepared, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datasets.pixel_cache.image_size", lambda data: (18, 18))
+    monkeypatch.setattr("datasets.pixel_cache.read_size", lambda sample: (18, 18))
     cache = PixelCache(8192 + 12 * EACH, tmp_path)
     assert [train_hash(blobs, cache), train_hash(blobs, cache)] == [train_hash(blobs, None)] * 2
     assert 10 * EACH <= content(tmp_path) <= cache.limit
-    assert ["(--cache-gib) is reached" in line for line in caplog.messages] == [True]
+    [line] = caplog.messages
+    assert line.startswith("pixel cache full for blobs disc/train: the limit of ")
+    assert line.endswith(" MiB (--cache-gib) is reached; more of its images are not kept")
+    cache.begin()
+    train_hash(blobs, cache)
+    assert cache.lines == (line,)
 
 
 def test_room_is_made_of_what_is_unused_the_oldest_first(blobs: Prepared, tmp_path: Path) -> None:

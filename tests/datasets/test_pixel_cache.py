@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from datasets import resample, stream
 from datasets.pixel_cache import GIB, PixelCache
-from datasets.shards import Prepared
+from datasets.shards import Prepared, file_sha256, open_prepared
 from datasets.stream import read_image, samples
 from datasets.transforms import EvalTransform
 from orchestrator.manifest.schema import Resources
@@ -98,3 +100,18 @@ def test_the_flag_wins_over_the_manifest(tmp_path: Path) -> None:
     assert _options(manifest, Flags()).cache_gib == 2.5
     assert _options(manifest, Flags(cache_gib=0.0)).cache_gib == 0.0
     assert _options(type("Given", (), {"resources": Resources()})(), Flags()).cache_gib == 0.0
+
+
+def test_an_image_without_a_header_is_named_with_and_without_a_cache(blobs: Prepared, tmp_path: Path) -> None:
+    root = shutil.copytree(blobs.root, tmp_path / "blobs")
+    first = samples(blobs, "disc", "train")[0]
+    shard = root / blobs.select("disc", "train")[0].name
+    data = shard.read_bytes()
+    shard.write_bytes(data[: first.offset] + bytes(64) + data[first.offset + 64 :])
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace(hashlib.sha256(data).hexdigest(), file_sha256(shard)))
+    broken = open_prepared(root)
+    for cache in (None, PixelCache(GIB, tmp_path / "pixels")):
+        with pytest.raises(OSError) as error:
+            train_hash(broken, cache)
+        assert str(error.value) == f"{shard}: {first.key} cannot be decoded: cannot identify image file"

@@ -53,3 +53,14 @@ def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert node_cache.cache_folder() == tmp_path / "xdg" / "robust-ft-bench"
     monkeypatch.setenv(node_cache.VARIABLE, "~/own")
     assert node_cache.cache_folder() == tmp_path / "own"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0.00 MiB"), (31_000, "0.0296 MiB"), (12.34 * 2**20, "12.3 MiB"), (512 * 2**20, "512 MiB"),
+        (2**30, "1.00 GiB"), (17.26 * 2**30, "17.3 GiB"), (1234.5 * 2**30, "1234 GiB"),
+    ],
+)  # fmt: skip
+def test_amounts_for_people(size: float, text: str) -> None:
+    assert node_cache.amount(size) == text

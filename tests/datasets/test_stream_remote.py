@@ -96,7 +96,7 @@ def test_data_that_do_not_fit_the_cache_are_streamed_through_it(
     monkeypatch.setenv(shard_cache.LIMIT_VARIABLE, str(2.5 * size / 2**30))
     with caplog.at_level(logging.WARNING):
         chosen = samples(open_prepared(f"{cut_server.url}/blobs"), "disc", "train")
-    assert "its 5 shards (0.0 GiB) do not fit the limit" in caplog.text and shard_cache.LIMIT_VARIABLE in caplog.text
+    assert "its 5 shards (0.127 MiB) do not fit the limit" in caplog.text and shard_cache.LIMIT_VARIABLE in caplog.text
     batches = list(EvalStream(samples=chosen, transform=EvalTransform("lipsum", 16), batch_size=2, threads=2))
     assert [key for batch in batches for key in batch.keys] == [s.key for s in samples(cut, "disc", "train")]
     assert sum(path.stat().st_size for path in cache.glob("*.tar")) <= 2.5 * size
