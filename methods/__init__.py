@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +59,26 @@ def load(name: str, plugins: Iterable[Path] = ()) -> type[Method] | type[PostHoc
     return classes[0]
 
 
+def code_identity(name: str, plugins: Iterable[Path] = ()) -> str:
+    """'sha256:...' of the code that trains a method: its file, the interface and the training loop.
+
+    For what must not outlive a change of code that no `version` tells of. Files of this project are read once: they are what
+    this process runs, whatever happens to them on disk. Raises MethodError for an unknown method.
+    """
+    files = available(plugins)
+    if name not in files:
+        raise MethodError(f"unknown method {name!r}; known: {', '.join(sorted(files))}")
+    own = _digest(files[name]) if files[name].parent == _HERE else sha256(files[name].read_bytes()).hexdigest()
+    loop = sorted(_HERE.with_name("training").glob("*.py"))
+    parts = [own, *(_digest(path) for path in (_HERE / "base.py", *loop))]
+    return f"sha256:{sha256(' '.join(parts).encode()).hexdigest()}"
+
+
+@cache
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
 def _import(path: Path) -> ModuleType:
     if path.parent == _HERE:
         return importlib.import_module(f"methods.{path.stem}")
@@ -74,6 +95,8 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
+        del sys.modules[name]  # half a module is none
+        if not isinstance(error, Exception | SystemExit):  # Ctrl-C is no fault of the file's
+            raise
         raise MethodError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -57,6 +57,7 @@ class ARF(Method):
 
     title: ClassVar[str] = "ARF"
     paper: ClassVar[str] = "Han et al., CVPR 2024, arXiv:2404.06244"
+    own_head: ClassVar[bool] = True
     resumable: ClassVar[tuple[str, ...]] = ("generator", "steps_done")
 
     class Config(Frozen):

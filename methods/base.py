@@ -42,6 +42,11 @@ class Method:
     """False: `setup` returns no phases and nothing depends on the recipe, the seed or the source domain"""
     fitted_in_setup: ClassVar[tuple[str, ...]] = ()
     """parameters that `setup` itself solves for, without steps: all that is trained where it returns no phases"""
+    takes_steps: ClassVar[bool] = True
+    """False: `setup` solves for everything and returns no phases, so that no step of the recipe is taken"""
+    own_head: ClassVar[bool] = False
+    """True: the head that is evaluated is never the zero-shot one (solved for, made anew, or rebuilt from a tuned text tower),
+    so that a recipe with `freeze_head` asks for what cannot be"""
     resumable: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[Frozen]] = NoSettings
 
@@ -125,6 +130,8 @@ class PostHoc:
     version: ClassVar[int] = 1
     many: ClassVar[bool] = False
     """False: one trial for each input trial (WiSE-FT). True: one trial for all of them together (soups)"""
+    fewest: ClassVar[int] = 1
+    """inputs that a trial needs at least, where it combines `many`"""
     Config: ClassVar[type[Frozen]] = NoSettings
 
     def __init__(self, config: Any) -> None:

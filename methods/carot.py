@@ -75,6 +75,7 @@ class CaRot(Method):
 
     title: ClassVar[str] = "CaRot"
     paper: ClassVar[str] = "Oh et al., NeurIPS 2024, arXiv:2311.01723"
+    own_head: ClassVar[bool] = True
     resumable: ClassVar[tuple[str, ...]] = ("generator", "teacher", "steps_done")
 
     class Config(Frozen):

@@ -44,6 +44,7 @@ class FLYP(Method):
 
     title: ClassVar[str] = "FLYP"
     paper: ClassVar[str] = "Goyal et al., CVPR 2023, arXiv:2212.00638"
+    own_head: ClassVar[bool] = True
     resumable: ClassVar[tuple[str, ...]] = ("generator",)
 
     def setup(self, model: ImageClassifier, task: Task) -> Sequence[Phase]:

@@ -113,16 +113,20 @@ class FTP(Method):
         for radius, (name, start) in zip(self.radii, self.start.items(), strict=True):
             ratio = F.hardtanh(radius / norms[name], 0.0, 1.0)
             parameters[name].copy_(torch.lerp(start, parameters[name], ratio))
-            ratios.append(ratio.mean())
+            if parameters[name].requires_grad:
+                ratios.append(ratio.mean())
         self.ratio.copy_(torch.stack(ratios).mean())
 
     def _learn_radii(self, parameters: dict[str, torch.nn.Parameter], step: int) -> None:
         slopes = []
         for name, offset in self.offsets.items():
             gradient = parameters[name].grad
-            if gradient is None:
-                raise ValueError(f"FTP needs a gradient for every parameter; {name} has none")
-            slopes.append(radius_gradient(gradient, offset))
+            if not parameters[name].requires_grad:  # the recipe has frozen it: its offset stays 0
+                slopes.append(self.radii.new_zeros(()))
+            elif gradient is None:
+                raise ValueError(f"FTP needs a gradient for every parameter that is trained; {name} has none")
+            else:
+                slopes.append(radius_gradient(gradient, offset))
         gradients = torch.stack(slopes)
         gradients = torch.where(gradients > 0, self.config.k * gradients, gradients)
         radii, first, second = adam_step(self.radii, gradients, self.first, self.second, step, self.config.radius_lr)

@@ -37,6 +37,8 @@ class LinearProbe(Method):
     title: ClassVar[str] = "Linear probe"
     paper: ClassVar[str] = "Radford et al., ICML 2021, arXiv:2103.00020"
     fitted_in_setup: ClassVar[tuple[str, ...]] = ("head",)
+    takes_steps: ClassVar[bool] = False
+    own_head: ClassVar[bool] = True
 
     class Config(ProbeSettings):
         """Settings of the solver."""

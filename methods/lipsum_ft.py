@@ -26,10 +26,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from methods.base import Method
@@ -40,12 +40,6 @@ from training.types import Batch, Losses, Phase, Task
 
 MOMENT_TEXTS = 20_000
 """Random texts from which E[G G^T] is estimated: its relative error is about 1 %."""
-
-
-def _spelt(value: Any) -> Any:
-    """One spelling of infinity, which JSON can hold: 'inf'."""
-    infinite = isinstance(value, float) and value == float("inf")
-    return "inf" if infinite or value == ".inf" else value
 
 
 class LipsumFT(Method):
@@ -59,7 +53,7 @@ class LipsumFT(Method):
         """Settings; the defaults are the paper's."""
 
         strength: float = Field(1.0, ge=0, description="weight of the penalty; 0: plain fine-tuning")
-        num_texts: Annotated[Annotated[int, Field(ge=1)] | Literal["inf"], BeforeValidator(_spelt)] = Field(
+        num_texts: Annotated[int, Field(ge=1)] | Literal["inf"] = Field(
             80, description="M, random texts a step; inf: the expectation over all texts, without a text in a step"
         )
         token_length: int = Field(8, ge=1, description="L, random tokens of a text, start and end not counted")

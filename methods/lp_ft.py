@@ -34,6 +34,7 @@ class LPFT(Method):
     title: ClassVar[str] = "LP-FT"
     paper: ClassVar[str] = "Kumar et al., ICLR 2022, arXiv:2202.10054"
     fitted_in_setup: ClassVar[tuple[str, ...]] = ("head",)
+    own_head: ClassVar[bool] = True
 
     class Config(ProbeSettings):
         """Settings of the first stage."""

@@ -62,6 +62,7 @@ class ModelStock(PostHoc):
     title: ClassVar[str] = "Model Stock"
     paper: ClassVar[str] = "Jang et al., ECCV 2024, arXiv:2403.19522"
     many: ClassVar[bool] = True
+    fewest: ClassVar[int] = 2
 
     def derive(self, inputs: PostHocInputs) -> Sequence[Variant]:
         """The merged classifier. Raises ValueError for fewer than two inputs."""

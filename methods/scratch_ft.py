@@ -28,6 +28,7 @@ class ScratchFT(Method):
 
     title: ClassVar[str] = "Scratch-FT"
     paper: ClassVar[str] = "Nam et al., ICLR 2024, arXiv:2404.00860 (baseline)"
+    own_head: ClassVar[bool] = True
 
     def setup(self, model: ImageClassifier, task: Task) -> Sequence[Phase]:
         """Set the head to zero; train everything."""

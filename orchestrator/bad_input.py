@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class BadInputError(ValueError):
@@ -22,3 +23,23 @@ def bad_input(*kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         problems = getattr(error, "problems", None)
         raise BadInputError(problems or [" ".join(str(error).split())]) from None
+
+
+def check_results_folder(folder: Path) -> None:
+    """Raises BadInputError if `folder` is, or lies below, what is no folder or must not be looked into."""
+    for path in (folder, *folder.parents):
+        try:
+            if path.is_dir():
+                return
+            there = path.exists()
+        except OSError as error:
+            raise unusable_results(folder, f"{error.strerror}: {path}") from None
+        if there:
+            raise unusable_results(folder, f"{path} is no folder")
+
+
+def unusable_results(folder: Path, why: str) -> BadInputError:
+    """The one line about a folder of results that cannot be used."""
+    return BadInputError(
+        [f"results: {folder}: {why}; name another folder by --results, or by results: in the manifest"]
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import methods
 from datasets.base import Dataset, DatasetInfo, PublishedFile
+from datasets.sources.address import needs_a_browser
 from methods.base import Method, PostHoc
 
 WIDTH = 100
@@ -180,8 +181,10 @@ def _by_place(files: Sequence[PublishedFile]) -> dict[str, list[str]]:
 
 
 def _offered(dataset: Dataset) -> bool:
-    """Whether every file has an address."""
-    return bool(dataset.files) and all(file.urls for file in dataset.files)
+    """Whether a program can download all that is needed; not where the user has to choose one of several files."""
+    needed = [file for file in dataset.files if not file.optional or file.urls]
+    download = [not file.optional and not all(map(needs_a_browser, file.urls)) for file in needed]
+    return bool(needed) and all(download)
 
 
 def models_lines() -> Iterator[str]:

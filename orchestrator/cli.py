@@ -1,7 +1,8 @@
 """The command line: `python -m orchestrator COMMAND`.
 
-Exit codes: 0 all is done, 1 a trial failed, 2 the input is wrong (nothing was started), 130 interrupted. What takes
-seconds to import is imported by the command that needs it, so that help and `schema` are quick.
+Exit codes: 0 all is done, 1 a trial failed or is not done because something is stale or the sweep ended early, 2 the input
+is wrong (nothing was started), 130 interrupted. What takes seconds to import is imported by the command that needs it, so
+that help and `schema` are quick.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.bad_input import BadInputError, bad_input
+from orchestrator.bad_input import BadInputError, bad_input, check_results_folder
 from orchestrator.commands.live import SERVE_EXAMPLES, serve
 from orchestrator.commands.prepare import PREPARE_EXAMPLES, VERIFY_EXAMPLES, Prepare, prepare, verify
 from orchestrator.commands.report import REPORT_EXAMPLES, report
 from orchestrator.commands.results import COMPARE_EXAMPLES, MERGE_EXAMPLES, compare, merge
-from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, exit_codes
+from orchestrator.exit_codes import EXIT_BAD_INPUT, EXIT_FAILED, Commands, exit_codes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_BAD_INPUT", "app"]
 
 app = typer.Typer(
+    cls=Commands,
     help="Did fine-tuning keep the robustness of a CLIP model? Plans, runs and reports benchmarks of fine-tuning methods.",
     epilog="Start with: python -m orchestrator plan; then: python -m orchestrator run. A command's own help: COMMAND --help.",
     no_args_is_help=True,
@@ -60,6 +62,7 @@ def _load(path: Path, results: str | None, data: str | None) -> Manifest:
         raise BadInputError([f"{path}: no such file; for a benchmark of that name: {DEFAULT_MANIFEST} {path}"])
     with bad_input(ManifestError):
         manifest = load_manifest(path).at(results, data)
+    check_results_folder(manifest.results)
     for note in manifest.notes:
         typer.echo(note)
     return manifest
@@ -80,6 +83,7 @@ def plan(
         from orchestrator.planning.plan import image_counts, make_plans, statuses
         from orchestrator.planning.plan_view import counted, print_plan, print_unprepared, say
         from orchestrator.planning.stale import stale_of_plans
+        from orchestrator.planning.todo import held
         from orchestrator.planning.unprepared import to_download, unprepared
         from orchestrator.records import Results
 
@@ -89,19 +93,23 @@ def plan(
         folder = Results(loaded.results)
         status = statuses(plans, folder)
         stale = stale_of_plans(plans, folder, {id for id, kind in status.items() if kind == "stale"})
+        former, waiting = held(plans, status)
         console = _console()
         for made in plans:
-            print_plan(console, made, status, image_counts(loaded, made.benchmark), trials, stale)
+            print_plan(console, made, status, image_counts(loaded, made.benchmark), trials, stale, waiting)
         if len(plans) > 1:
-            say(console, f"together, shared trials counted once: {counted(list(status), status)}")
+            say(console, f"together, shared trials counted once: {counted(list(status), status, waiting)}")
         print_unprepared(console, missing)
-        for line in to_download(t for made in plans for t in made.trials if status[t.id] != "done"):
+        left = {*former, *waiting}
+        for line in to_download(t for p in plans for t in p.trials if status[t.id] != "done" and t.id not in left):
             say(console, line)
 
 
 @app.command(
-    epilog="Examples: run; run benchmarks.yaml pacs; run benchmarks.yaml domainnet --gpus-per-trial 0.25. "
-    "Running again continues: what is done is not run again. In a job submitted to Ray with a working directory, "
+    epilog="Examples: run; run benchmarks.yaml pacs; run benchmarks.yaml domainnet --gpus-per-trial 0.25; "
+    "run benchmarks.yaml pacs --rerun-stale. Running again continues: what is done is not run again. Exit codes: 0 all is "
+    "done, 1 a trial failed or is not done because something is stale, 2 the input is wrong (nothing was started), 130 "
+    "interrupted. In a job submitted to Ray with a working directory, "
     "relative folders of results and data are taken from $ROBUST_FT_BENCH_HOME (default: ~/robust-ft-bench)."
 )
 def run(
@@ -126,6 +134,22 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed/--skip-failed", help="Run trials again that failed before, or leave them.")
     ] = True,
+    rerun_stale: Annotated[
+        bool,
+        typer.Option(
+            "--rerun-stale",
+            help="Also run stale trials, whose cells have records of other code, data or settings; otherwise they are left, "
+            "and what needs them waits.",
+        ),
+    ] = False,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run this trial, done or not, and no others but what it needs; its record stays in the results under aside/ "
+            "until the new one is there. May be repeated.",
+            metavar="TRIAL_ID",
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Make the leaderboard at the end.")] = True,
     strict: Annotated[
         bool, typer.Option("--strict", help="Train nothing if a zero-shot accuracy differs from a published one.")
@@ -136,7 +160,18 @@ def run(
         loaded = _load(manifest, results, data)
         from orchestrator.sweeps.run import Flags, run_benchmarks
 
-        flags = Flags(slots, gpus_per_trial, workers_per_trial, cpus_per_trial, retry_failed, report, strict, cache_gib)
+        flags = Flags(
+            slots=slots,
+            gpus_per_trial=gpus_per_trial,
+            workers_per_trial=workers_per_trial,
+            cpus_per_trial=cpus_per_trial,
+            retry_failed=retry_failed,
+            report=report,
+            strict=strict,
+            cache_gib=cache_gib,
+            rerun_stale=rerun_stale,
+            again=tuple(dict.fromkeys(again or ())),
+        )
         all_done = run_benchmarks(loaded, benchmarks, flags, _console())
     raise typer.Exit(0 if all_done else EXIT_FAILED)
 
@@ -148,7 +183,7 @@ def status(
     results: ResultsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Say what is done, failed (and why) and missing."""
+    """Say what is done, failed (and why), stale (and why) and missing."""
     with exit_codes():
         loaded = _load(manifest, results, data)
         from orchestrator.manifest.read import ManifestError

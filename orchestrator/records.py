@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from orchestrator.spec import BenchmarkPlan, TrialSpec, trial_id
 from training.config import Frozen
 
 FailureClass = Literal["transient", "resource", "permanent", "dependency"]
+
+
+class ResultsError(ValueError):
+    """A folder of results cannot be read, or does not hold what was asked of it; the message says what and where."""
 
 
 class Evaluation(Frozen):
@@ -32,7 +36,7 @@ class Evaluation(Frozen):
     num_images: int = Field(gt=0)
     num_correct: int = Field(ge=0)
     accuracy: float = Field(ge=0, le=1, description="top-1, as a fraction")
-    nll: float = Field(ge=0, description="mean negative log-likelihood of the label, nats")
+    nll: float = Field(ge=0, allow_inf_nan=False, description="mean negative log-likelihood of the label, nats")
     class_accuracy: float | None = Field(
         None, ge=0, le=1, description="mean over the classes of the share that is right; null in early records"
     )
@@ -64,7 +68,7 @@ class TracePoint(Frozen):
     step: int = Field(ge=0, description="optimiser steps done")
     split: Literal["val", "test"]
     accuracy: float = Field(ge=0, le=1)
-    nll: float = Field(ge=0)
+    nll: float = Field(ge=0, allow_inf_nan=False)
 
 
 class ErrorInfo(Frozen):
@@ -99,7 +103,7 @@ class TrialRecord(Frozen):
     spec: TrialSpec
     status: Literal["completed", "failed"]
     evaluations: tuple[Evaluation, ...] = ()
-    variants: dict[str, dict[str, float]] = Field(
+    variants: dict[str, dict[str, FiniteFloat]] = Field(
         default_factory=dict, description="variant -> what sets it apart, {'alpha': 0.5}"
     )
     no_transfer: dict[str, str] = Field(
@@ -172,7 +176,9 @@ class Loaded:
     records: dict[str, TrialRecord] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
     no_ece: dict[str, str] = field(default_factory=dict)
-    """trial -> why it has no ECE in other bins than those of its record (`orchestrator.analysis.rebinning`)"""
+    """trial -> why it has no ECE in the bins that were asked for (`orchestrator.analysis.rebinning`)"""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """trial -> why a rule that the report is restricted to does not admit its record (`orchestrator.analysis.choice`)"""
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -207,15 +213,15 @@ def write_record(results: Results, record: TrialRecord) -> Path:
 
 
 def read_record(path: Path) -> TrialRecord:
-    """Read and validate one record. Raises FileNotFoundError, or ValueError naming the file and what is wrong with it."""
+    """Read and validate one record. Raises FileNotFoundError, or ResultsError naming the file and what is wrong with it."""
     try:
         record = TrialRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the record"
-        raise ValueError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
+        raise ResultsError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
     if path.parent.name != record.id:
-        raise ValueError(f"{path}: holds the record of {record.id}, not of the folder it lies in")
+        raise ResultsError(f"{path}: holds the record of {record.id}, not of the folder it lies in")
     return record
 
 
@@ -244,11 +250,11 @@ def write_plan(results: Results, plan: BenchmarkPlan) -> Path:
 
 
 def load_plans(results: Results) -> list[BenchmarkPlan]:
-    """The plans of all benchmarks that were run into this folder, by name. Raises ValueError on an unreadable one."""
+    """The plans of all benchmarks that were run into this folder, by name. Raises ResultsError on an unreadable one."""
     plans = []
     for path in sorted((results.root / "plans").glob("*.json")):
         try:
             plans.append(BenchmarkPlan.model_validate_json(path.read_bytes()))
         except ValidationError as error:
-            raise ValueError(f"{path}: not a plan this version can read: {error.errors()[0]['msg']}") from None
+            raise ResultsError(f"{path}: not a plan this version can read: {error.errors()[0]['msg']}") from None
     return plans

@@ -144,6 +144,9 @@ class PlannedTrial(Frozen):
     of: str | None = Field(None, description="label of the method that a post-hoc method builds on")
     model: str = Field(description="the model's key in the manifest")
     kind: Literal["reference", "trained", "post_hoc"] = Field(description="reference: does not train (zero-shot)")
+    takes_steps: bool = Field(
+        True, description="false: a trained method that solves for everything at once, without a step of its recipe"
+    )
     expected: tuple[PublishedValue, ...] = Field(
         (), description="published values that its accuracies are compared with before others train"
     )
@@ -155,6 +158,11 @@ class BenchmarkPlan(Frozen):
     benchmark: str
     description: str = ""
     manifest: str = Field(description="absolute path of the manifest it was made from")
+    given: tuple[str, ...] = Field(
+        (),
+        description="the manifest as `run` was given it, then --results and --data if they are others than its own: for "
+        "commands that the page shows; empty in plans of older versions",
+    )
     dataset: str
     dataset_title: str
     domains: tuple[str, ...] = Field(description="domains of the benchmark in display order")

@@ -19,6 +19,7 @@ from datasets.shards import write_prepared
 from orchestrator.manifest.read import load_manifest
 from orchestrator.planning.plan import make_plans
 from orchestrator.records import Results
+from orchestrator.trials import energies
 from orchestrator.trials.trial import run_trial
 from training.checkpoint import load_tensors, save_tensors
 from training.runtime import Runtime
@@ -73,6 +74,7 @@ def test_one_step_and_one_evaluation(folder: Path, monkeypatch: pytest.MonkeyPat
     (plan,) = make_plans(load_manifest(folder / "benchmarks.yaml"), None)
     (trial,) = plan.trials
     assert trial.spec.model.weights.startswith("sha256:")
+    monkeypatch.setattr(energies, "NUM_TEXTS", energies.TEXTS_AT_ONCE)  # one batch of 40: they took most of the time
     results = Results(folder / "results")
     threads = torch.get_num_threads()
     try:
@@ -84,6 +86,7 @@ def test_one_step_and_one_evaluation(folder: Path, monkeypatch: pytest.MonkeyPat
         ("sketch", "test", 2),
         ("real", "val", 1),
     }
+    assert all((e.energy_gap is None) == (e.split == "val") for e in record.evaluations)
     assert (record.images_seen, [point.step for point in record.trace]) == (2, [1])
     tuned, _ = load_tensors(results.trial(trial.id) / "model.safetensors")
     start, _ = load_tensors(weights)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from training.runtime import Runtime
 from training.types import StateDict
+
+log = logging.getLogger(__name__)
 
 _META = "json"
 
@@ -46,19 +49,47 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
             return tensors, json.loads((file.metadata() or {}).get(_META, "{}"))
-    except Exception as error:
+    except (SafetensorError, ValueError) as error:  # not what says nothing about the file, as exhausted memory
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-@dataclass
-class TrainState:
-    """Everything that an interrupted trial needs to go on as if nothing had happened."""
+def continued(path: Path, code: str, runtime: Runtime) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and JSON values of the checkpoint at `path`; None where there is none that all workers can continue.
 
-    step: int
-    tensors: dict[str, Tensor]
-    """model/..., optimizer/..., method/..., rng/..."""
-    meta: dict[str, Any]
-    """phase, best metrics, trace, method JSON values"""
+    One that is damaged, or that other `code` has left, is thrown away, with a line in the log.
+    """
+    found, why_not = _readable(path, code)
+    everywhere = runtime.all_true(torch.tensor(found is not None, device=runtime.device))
+    if everywhere:
+        return found
+    if why_not or found:
+        log.warning("%s; starting anew", why_not or f"another worker cannot continue {path}")
+    if runtime.is_main:
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _readable(path: Path, code: str) -> tuple[tuple[dict[str, Tensor], dict[str, Any]] | None, str]:
+    """What `continued` gives, or None and why it cannot be continued; '' where there is no file."""
+    try:
+        tensors, meta = load_tensors(path)
+    except FileNotFoundError:
+        return None, ""
+    except ValueError as error:
+        return None, f"the checkpoint is damaged ({' '.join(str(error).split())})"
+    if meta.get("code", "") != code:
+        return None, f"the checkpoint of step {meta['step']} was left by other code of this method or of its training"
+    return (tensors, meta), ""
+
+
+def prefixed(prefix: str, tensors: StateDict) -> dict[str, Tensor]:
+    """The tensors, each name with the prefix."""
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: StateDict) -> dict[str, Tensor]:
+    """Those whose names have the prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -79,48 +110,101 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: StateDict) -> No
 
 
 def pack_attributes(owner: object, names: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A method's `resumable` attributes as tensors and JSON values.
+    """A method's `resumable` attributes as tensors, and as JSON what each one is: attribute -> its `kind` and what it holds.
 
-    Raises TypeError for an attribute that is neither a tensor, a dict of tensors, a module, a generator nor JSON.
+    Raises TypeError for an attribute that is neither a tensor, a dict of tensors by text or whole number, a module, a
+    generator nor JSON, and AttributeError for one that does not exist.
     """
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, Any] = {}
+    held: dict[str, Any] = {}
     for name in names:
+        if not hasattr(owner, name):
+            raise AttributeError(f"{type(owner).__name__} has no {name!r}, which `resumable` names; make it in `setup`")
         value = getattr(owner, name)
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        elif isinstance(value, torch.Generator):
-            tensors[name] = value.get_state()
-        elif isinstance(value, nn.Module):
-            tensors |= {f"{name}.{key}": tensor for key, tensor in value.state_dict().items()}
-        elif isinstance(value, dict) and value and all(isinstance(tensor, Tensor) for tensor in value.values()):
-            tensors |= {f"{name}.{key}": tensor for key, tensor in value.items()}
-        else:
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise TypeError(
-                    f"{type(owner).__name__}.{name} is {type(value).__name__}, which a checkpoint cannot hold"
-                ) from None
-            plain[name] = value
-    return tensors, plain
+        held[name] = {"kind": _kind(value)}
+        match held[name]["kind"]:
+            case "tensor":
+                tensors[name] = value
+            case "generator":
+                tensors[name] = value.get_state()
+            case "module":
+                tensors |= {f"{name}.{key}": tensor for key, tensor in value.state_dict().items()}
+            case "tensors":
+                held[name]["keys"] = list(value)  # JSON keeps whole numbers apart from text, names of tensors do not
+                tensors |= {f"{name}.{key}": tensor for key, tensor in value.items()}
+            case _:
+                held[name]["value"] = _as_json(owner, name)
+    return tensors, held
 
 
-def unpack_attributes(owner: object, names: tuple[str, ...], tensors: StateDict, plain: Mapping[str, Any]) -> None:
-    """Put back what `pack_attributes` gave, into attributes that `setup` has made, on their devices."""
+def unpack_attributes(
+    owner: object, names: tuple[str, ...], tensors: StateDict, held: Mapping[str, Any], device: torch.device
+) -> None:
+    """Put back what `pack_attributes` gave: into what `setup` has made where that is alike, on its device; else made anew.
+
+    So a dict that is filled step by step comes back whole, its tensors on `device`. Modules and generators cannot be made
+    anew: raises ValueError for one that `setup` has not made.
+    """
     for name in names:
-        value = getattr(owner, name)
-        if isinstance(value, torch.Generator):
-            value.set_state(tensors[name])
-        elif isinstance(value, Tensor):
-            value.data.copy_(tensors[name])
-        elif isinstance(value, nn.Module):
-            value.load_state_dict({key: tensors[f"{name}.{key}"] for key in value.state_dict()})
-        elif isinstance(value, dict) and name not in plain:
-            for key, tensor in value.items():
-                tensor.data.copy_(tensors[f"{name}.{key}"])
-        else:
-            setattr(owner, name, plain[name])
+        value, saved = getattr(owner, name, None), held[name]
+        match saved["kind"]:
+            case "tensor":
+                setattr(owner, name, _restored(value, tensors[name], device))
+            case "tensors":
+                setattr(owner, name, _restored_dict(value, name, saved["keys"], tensors, device))
+            case "generator" | "module" as kind:
+                if _kind(value) != kind:
+                    raise ValueError(
+                        f"{type(owner).__name__}.{name} is a {kind} in the checkpoint but {type(value).__name__} after "
+                        "`setup`; make it in `setup`"
+                    )
+                if isinstance(value, torch.Generator):
+                    value.set_state(tensors[name])
+                elif isinstance(value, nn.Module):
+                    value.load_state_dict(below(f"{name}.", tensors))
+            case _:
+                setattr(owner, name, saved["value"])
+
+
+def _kind(value: object) -> str:
+    """What `pack_attributes` takes a value for; 'json' for all that is nothing else."""
+    kinds = {"tensor": Tensor, "generator": torch.Generator, "module": nn.Module}
+    for kind, class_ in kinds.items():
+        if isinstance(value, class_):
+            return kind
+    if isinstance(value, dict) and all(isinstance(tensor, Tensor) for tensor in value.values()):
+        return "tensors" if all(type(key) in (str, int) for key in value) else "json"
+    return "json"
+
+
+def _as_json(owner: object, name: str) -> Any:
+    value = getattr(owner, name)
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise TypeError(
+            f"{type(owner).__name__}.{name} is {type(value).__name__}, which a checkpoint cannot hold"
+        ) from None
+    return value
+
+
+def _restored(value: object, tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` in the place of `value` if that is a tensor of its shape and type, else a new one on `device`."""
+    if isinstance(value, Tensor) and (value.shape, value.dtype) == (tensor.shape, tensor.dtype):
+        value.data.copy_(tensor)
+        return value
+    return tensor.to(value.device if isinstance(value, Tensor) else device)
+
+
+def _restored_dict(
+    value: object, name: str, keys: Sequence[str | int], tensors: StateDict, device: torch.device
+) -> dict[str | int, Tensor]:
+    """The dict that `value` is, so that what refers to it sees the same, with these keys and no others."""
+    found: dict[str | int, Tensor] = value if isinstance(value, dict) else {}
+    restored = {key: _restored(found.get(key), tensors[f"{name}.{key}"], device) for key in keys}
+    found.clear()
+    found.update(restored)
+    return found
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from training.checkpoint import (
-    load_tensors,
+    below,
+    continued,
     pack_attributes,
     pack_optimizer,
+    prefixed,
     rng_state,
     save_tensors,
     set_rng_state,
@@ -26,7 +28,15 @@ from training.config import Recipe, SelectionRule
 from training.evaluate import autocast
 from training.metrics_log import MetricsLog, Progress
 from training.model import ImageClassifier, TextEncoder, load_state, state_dict
-from training.optim import Schedule, check_phases, freeze_all_but, make_optimizer, phase_bounds, without_head
+from training.optim import (
+    Schedule,
+    check_phases,
+    check_rates,
+    freeze_all_but,
+    make_optimizer,
+    phase_bounds,
+    without_head,
+)
 from training.runtime import Runtime
 from training.timing import Stopwatch
 from training.types import Batch, Losses, Phase, RawBatch, Task
@@ -99,6 +109,7 @@ class Fit:
 
     `score` evaluates a classifier on the reference split that `selection` names and gives (accuracy, NLL); it is called
     every `recipe.eval_every` steps and after the last. `folder` holds the checkpoint; `metrics` gets a JSON line now and then.
+    `code` identifies the code that trains: a checkpoint that other code has left is not continued.
     """
 
     method: Trainable
@@ -113,6 +124,7 @@ class Fit:
     folder: Path
     metrics: Path
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    code: str = ""
     step: int = 0
     texts_seen: int = 0
     images_encoded: int = 0
@@ -133,6 +145,7 @@ class Fit:
             self.phases = without_head(self.phases)
         check_phases(self.phases, self.model)
         bounds = phase_bounds(self.phases, self.recipe.num_steps)
+        check_rates(self.phases, bounds, self.recipe.warmup_fraction)
         saved = self._load()
         self.metrics_log = MetricsLog(self.metrics, self.runtime)
         self.metrics_log.open(self.step)
@@ -156,7 +169,7 @@ class Fit:
         parameters = freeze_all_but(self.model, phase.trained)
         optimizer = make_optimizer(parameters, phase, self.recipe)
         if saved:
-            unpack_optimizer(optimizer, _below("optimizer/", saved))
+            unpack_optimizer(optimizer, below("optimizer/", saved))
         schedule = Schedule(optimizer, last - first, self.recipe.warmup_fraction)
         objective = self.runtime.wrap(_Objective(self.method, self.model))
         saved_at = time.monotonic()
@@ -232,37 +245,40 @@ class Fit:
         if not self.runtime.is_main:
             return
         with self.stopwatch.stage("save"):
-            method_tensors, method_values = pack_attributes(self.method, self.method.resumable)
-            tensors = _prefixed("model/", self.model.state_dict()) | _prefixed("best/", self.best)
-            tensors |= _prefixed("best_text/", self.best_text)
-            tensors |= _prefixed("method/", method_tensors) | _prefixed("rng/", rng_state(self.runtime.device))
+            method_tensors, method_held = pack_attributes(self.method, self.method.resumable)
+            tensors = prefixed("model/", self.model.state_dict()) | prefixed("best/", self.best)
+            tensors |= prefixed("best_text/", self.best_text)
+            tensors |= prefixed("method/", method_tensors) | prefixed("rng/", rng_state(self.runtime.device))
             if optimizer is not None:
-                tensors |= _prefixed("optimizer/", pack_optimizer(optimizer))
+                tensors |= prefixed("optimizer/", pack_optimizer(optimizer))
             meta = {
                 "step": self.step,
                 "texts_seen": self.texts_seen,
                 "images_encoded": self.images_encoded,
                 "trace": [[score.step, score.accuracy, score.nll] for score in self.trace],
-                "method": method_values,
+                "method": method_held,
                 "seconds": self.stopwatch.seconds,
+                "code": self.code,
             }
             save_tensors(self._checkpoint, tensors, meta)
 
     def _load(self) -> dict[str, Tensor] | None:
         """Put back the last checkpoint if there is one; `setup` has run before, so theta_0 copies are of the start."""
-        try:
-            tensors, meta = load_tensors(self._checkpoint)
-        except FileNotFoundError:
+        found = continued(self._checkpoint, self.code, self.runtime)
+        if found is None:
             return None
-        load_state(self.model, _below("model/", tensors))
-        self.best, self.best_text = _below("best/", tensors), _below("best_text/", tensors)
+        tensors, meta = found
+        load_state(self.model, below("model/", tensors))
+        self.best, self.best_text = below("best/", tensors), below("best_text/", tensors)
         self.step = meta["step"]
         self.texts_seen = meta.get("texts_seen", 0)
         self.images_encoded = meta.get("images_encoded", self.images_encoded)
         self.trace = [Score(*row) for row in meta["trace"]]
-        self.stopwatch.seconds = meta["seconds"]
-        unpack_attributes(self.method, self.method.resumable, _below("method/", tensors), meta["method"])
-        set_rng_state(_below("rng/", tensors), self.runtime.device)
+        self.stopwatch.add(meta["seconds"])
+        unpack_attributes(
+            self.method, self.method.resumable, below("method/", tensors), meta["method"], self.runtime.device
+        )
+        set_rng_state(below("rng/", tensors), self.runtime.device)
         log.info("continuing at step %d of %d", self.step, self.recipe.num_steps)
         return tensors
 
@@ -279,11 +295,3 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return dict(self.method.loss(self.model, batch))
-
-
-def _prefixed(prefix: str, tensors: Any) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -64,7 +64,7 @@ def fetch_weights(name: str, tag: str) -> Path:
             return _download(config)
         except (OSError, ValueError, RuntimeError) as error:  # the client's own errors are OSErrors or ValueErrors
             reason = f"the download failed ({_in_short(error)})"
-    raise HubError(f"weights {tag!r} of {name} are not cached on this machine and {reason}; {_by_hand(config)}")
+    raise HubError(f"weights {tag!r} of {name} are not cached on this machine and {reason}; {by_hand(name, tag)}")
 
 
 def download_note(name: str, tag: str) -> str | None:
@@ -77,10 +77,10 @@ def download_note(name: str, tag: str) -> str | None:
     config = open_clip.get_pretrained_cfg(name, tag)
     absent = f"weights {tag!r} of {name} are not cached on this machine"
     if config.get("hf_hub") and constants.HF_HUB_OFFLINE:
-        return f"{absent} and `run` will not get them, {_OFFLINE}; {_by_hand(config)}"
+        return f"{absent} and `run` will not get them, {_OFFLINE}; {by_hand(name, tag)}"
     size = parameters(name)
     about = "" if size is None else f" (about {4 * size / 1e6:,.0f} MB)"
-    return f"{absent}: `run` will download them{about}; without a network {_by_hand(config)}"
+    return f"{absent}: `run` will download them{about}; without a network {by_hand(name, tag)}"
 
 
 def parameters(name: str) -> int | None:
@@ -94,8 +94,9 @@ def parameters(name: str) -> int | None:
         return sum(int(p.numel()) for p in open_clip.CLIP(**known).parameters())
 
 
-def _by_hand(config: dict[str, Any]) -> str:
-    """How to do without a download."""
+def by_hand(name: str, tag: str) -> str:
+    """How to do without a download of published weights, as an order: 'give ..., or set ...'."""
+    config = open_clip.get_pretrained_cfg(name, tag)
     where = (
         f"set HF_HOME to a folder whose cache has {_hub_files(config)[0]}"
         if config.get("hf_hub")

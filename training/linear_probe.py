@@ -32,6 +32,10 @@ ROWS = 8192
 """images of one matrix product: bounds the memory for logits to ROWS x K float64"""
 
 
+GRADIENT_AT_END = 1e-8
+"""norm of the gradient up to which a solver that has used up its iterations is as good as converged"""
+
+
 class ProbeSettings(Frozen):
     """Settings of the solver and its search over C."""
 
@@ -103,6 +107,16 @@ def logistic_regression(features: Tensor, labels: Tensor, start: Tensor, c: floa
         return value
 
     solver.step(objective)
+    progress = solver.state[weights]
+    if progress["n_iter"] >= max_iter or progress["func_evals"] >= solver.param_groups[0]["max_eval"]:
+        objective()  # the gradient at the end, which may not be the last one that the line search asked for
+        if (norm := float(torch.as_tensor(weights.grad).norm())) > GRADIENT_AT_END:
+            log.warning(
+                "logistic regression with C %g has not converged in %d iterations of L-BFGS (gradient norm %.1e); raise max_iter",
+                c,
+                max_iter,
+                norm,
+            )
     return weights.detach()
 
 

@@ -30,10 +30,11 @@ class MetricsLog:
             self.path.write_text("".join(f"{row}\n" for row in kept))
 
     def write(self, row: dict[str, float]) -> None:
-        """Append a line."""
+        """Append a line; a value that is not finite, for which JSON has no number, as null."""
         if self.runtime.is_main:
+            values = {name: value if math.isfinite(value) else None for name, value in row.items()}
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(values, allow_nan=False) + "\n")
 
 
 class Progress:

@@ -12,6 +12,11 @@ from torch import nn
 from training.config import Recipe
 from training.types import Phase
 
+ONE_STEP = (
+    "its only step would have the learning rate 0, with which the warm-up begins; "
+    "raise recipe.num_steps, or set recipe.warmup_fraction: 0"
+)
+
 
 class PhaseError(ValueError):
     """A method's phases do not fit the model; the message says which name or number is wrong."""
@@ -53,6 +58,13 @@ def phase_bounds(phases: list[Phase], num_steps: int) -> list[tuple[int, int]]:
     return bounds
 
 
+def check_rates(phases: list[Phase], bounds: list[tuple[int, int]], warmup_fraction: float) -> None:
+    """Raise PhaseError for a phase whose only step has the learning rate 0, which is the first one of a warm-up."""
+    for phase, (first, last) in zip(phases, bounds, strict=True):
+        if trains_nothing(last - first, warmup_fraction):
+            raise PhaseError(f"phase {phase.name!r}: {ONE_STEP}")
+
+
 def freeze_all_but(model: nn.Module, trained: tuple[str, ...]) -> list[nn.Parameter]:
     """Set requires_grad by name and return the trained parameters in the model's order."""
     wanted = set(trained)
@@ -85,6 +97,11 @@ def lr_factor(step: int, num_steps: int, warmup_fraction: float) -> float:
     if step < warmup:
         return step / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup)))
+
+
+def trains_nothing(num_steps: int, warmup_fraction: float) -> bool:
+    """Whether every step of `num_steps` has the learning rate 0."""
+    return all(lr_factor(step, num_steps, warmup_fraction) == 0 for step in range(min(num_steps, 2)))
 
 
 class Schedule:

@@ -12,6 +12,10 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 
+class Interrupted(Exception):  # noqa: N818 - no error of the trial's
+    """Raised by `Runtime.report` where the trial is to stop: whoever runs it has gone, or wants no more of it."""
+
+
 def _ignore(metrics: dict[str, float]) -> None:
     """The default `report`: nobody listens."""
 
@@ -31,7 +35,8 @@ class Runtime:
     cache_gib: float = 0.0
     """limit of this machine's cache of decoded pixels, for all trials on it together; 0: none is used"""
     report: Callable[[dict[str, float]], None] = _ignore
-    """called on rank 0 now and then with the trial's progress: step, num_steps, loss, images_per_second, ..."""
+    """called on rank 0 now and then with the trial's progress: step, num_steps, loss, images_per_second, ...; may raise
+    Interrupted"""
 
     @property
     def is_main(self) -> bool:

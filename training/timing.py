@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -31,3 +31,8 @@ class Stopwatch:
         finally:
             self._charge()
             self._stack.pop()
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Charge what another process took before, name by name."""
+        for name, more in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + more

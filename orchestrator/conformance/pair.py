@@ -92,7 +92,7 @@ def _work(rank: int, folder: str, config: str, data: str, subjects: list[Subject
     for subject in subjects:
         try:
             results, trace = _run(subject, bench, finetuned, out / f"{subject.name}-{rank}")
-        except Exception as error:  # the other worker may be waiting: end, so that it ends too
+        except (Exception, SystemExit) as error:  # the other worker may be waiting: end, so that it ends too
             text = " ".join("".join(traceback.format_exception_only(error)).split())
             (out / f"error-{rank}").write_text(f"{subject.name}: {text}")
             os._exit(1)

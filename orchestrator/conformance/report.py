@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 
+from orchestrator.bad_input import BadInputError
 from orchestrator.conformance import CHECKS, Candidate, ConformanceError, Ground, Subject, pair
+from orchestrator.manifest.errors import plain, suggestion
 
 PAIR = "two workers give what one gives"
 MEND = "mend that first"
@@ -34,11 +37,12 @@ def quiet() -> Iterator[None]:
 def check_file(path: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> bool:
     """Whether a method's file keeps every promise; says which.
 
-    Raises FileNotFoundError or MethodError for a file that is no method's.
+    Raises FileNotFoundError or MethodError for a file that is no method's, BadInputError for settings it does not take.
     """
     torch.set_num_threads(1)
     subject = Subject.of_file(path, settings)
     found = subject.load()
+    _check_settings(found.Config, settings)
     say(f"{path}: {found.title} ({found.paper})")
     with tempfile.TemporaryDirectory() as folder:
         ground = Ground(Path(folder))
@@ -46,6 +50,22 @@ def check_file(path: Path, settings: Mapping[str, Any], say: Callable[[str], Non
     kept = sum(results)
     say(f"{kept} of {len(results)} hold" + ("" if kept == len(results) else "; see docs/add-a-method.md"))
     return kept == len(results)
+
+
+def _check_settings(config: type[BaseModel], settings: Mapping[str, Any]) -> None:
+    """Raise BadInputError for settings that are wrong as they were given; what `Config` lacks is the method's affair."""
+    try:
+        config.model_validate(dict(settings))
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False):
+            name = ".".join(map(str, item["loc"]))
+            if item["type"] == "extra_forbidden":
+                problems.append(f"--settings: unknown setting {name!r}{suggestion(name, config.model_fields)}")
+            elif item["loc"] and item["loc"][0] in settings:
+                problems.append(f"--settings: {name}: {plain(item)}")
+        if problems:
+            raise BadInputError(problems) from None
 
 
 def _results(candidate: Candidate, say: Callable[[str], None]) -> Iterator[bool]:
@@ -73,7 +93,7 @@ def _one(
 ) -> bool:
     try:
         run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a method that leaves the process has broken its promise
         reason = _reason(error, candidate.subject.path)
         say(f"  FAILS  {promise}: {'as above' if reason in seen else reason}")
         seen.add(reason)
@@ -82,7 +102,7 @@ def _one(
     return True
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: BaseException, path: Path) -> str:
     """On one line; an exception of the method's own with the line of its file that it passed."""
     text = " ".join(str(error).split())
     if isinstance(error, ConformanceError):

@@ -26,7 +26,13 @@ def loss(candidate: Candidate) -> None:
     if not phases:  # it takes no step, so there is no loss to ask for
         fitted = getattr(fit.method, "fitted_in_setup", ())
         require(bool(fitted), "`setup` returns no phase", "name what it solves for in `fitted_in_setup`, or train")
+        require(
+            not getattr(fit.method, "takes_steps", True),
+            "`setup` returns no phase",
+            "say so with `takes_steps: ClassVar[bool] = False`, for the plan's numbers",
+        )
         return
+    require(getattr(fit.method, "takes_steps", True), "`takes_steps` is False", "`setup` returns phases: leave it True")
     freeze_all_but(fit.model, phases[0].trained)
     batch = candidate.ground.bench.normalise(next(fit.stream.batches(0, 1)))
     with autocast(torch.device("cpu")):

@@ -111,6 +111,13 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}/"
 
 
+def _maker(name: str) -> str | None:
+    """What makes a file that is served but not there; None for any other name."""
+    rule = next((rule for rule in get_args(Rule) if name.startswith(page_stem(rule))), None)
+    option = f" --selection {rule}" if rule else ""
+    return f"there is no {name} here; python -m orchestrator report RESULTS{option} makes it" if name in FILES else None
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Server
     server_version, sys_version = "leaderboard", ""
@@ -136,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, explain=str(error))
             return
         if found is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
+            self.send_error(HTTPStatus.NOT_FOUND, explain=_maker(urlsplit(self.path).path.removeprefix("/")))
             return
         body, kind = found
         self.send_response(HTTPStatus.OK)
@@ -150,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _content(self, path: str, query: str) -> tuple[bytes, str] | None:
-        """Body and type; None for whatever is not on the list."""
+        """Body and type; None for whatever is not on the list or not there, but for the page that `run` makes."""
         if path == VERSION:
             asked = parse_qs(query).get("page", [PAGE])[-1]
             return (version(self.server.root / asked).encode(), "text/plain") if asked in FILES else None
@@ -158,8 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in FILES:
             return None
         file = self.server.root / name
+        if name != PAGE and not file.is_file():
+            return None  # nothing makes it by itself, so there is nothing to wait for
         if file.suffix != ".html":
-            return (file.read_bytes(), TYPES[file.suffix]) if file.is_file() else None
+            return file.read_bytes(), TYPES[file.suffix]
         shown = version(file)  # first: a page that is replaced while it is read is loaded again
         text = file.read_text(encoding="utf-8") if shown != "none" else _WAITING
         return reloading(text, shown, name).encode(), TYPES[".html"]

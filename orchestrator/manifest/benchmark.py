@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo
 from orchestrator.manifest.domains import DomainResolver
 from orchestrator.manifest.errors import Problems
+from orchestrator.manifest.feasible import check_inputs, check_labels
 from orchestrator.manifest.methods import MethodResolver, MethodUse
 from orchestrator.manifest.models import Model
 from orchestrator.manifest.protocol import check_combined, check_keys
@@ -114,9 +114,11 @@ class BenchmarkResolver:
         methods = self._methods()
         sources = self._sources(dataset, targets, any(use.kind == "trained" for use in methods))
         post_hoc = self._post_hoc(methods)
-        if self.protocol and self.protocol.split_by_seed:
+        if self.protocol and self.protocol.split_by_seed:  # then only trials of one seed are combined
             check_combined(name, self.path, methods, post_hoc, self.problems)
-        self._check_labels([*methods, *post_hoc])
+        else:
+            check_inputs(self.path, methods, post_hoc, len(set(self._get("seeds"))), self.problems)
+        check_labels(self.path, [*methods, *post_hoc], self.problems)
         baseline = self._baseline(methods)
         self._check_repeats(("seeds",), self._get("seeds"))
         if dataset is None or not models or not targets or not methods:
@@ -279,20 +281,3 @@ class BenchmarkResolver:
                 self.problems.add(path, f"{key!r} is the key of a method as well; give it another name and set method:")
             found.append(use)
         return tuple(use for use in found if use is not None)
-
-    def _check_labels(self, uses: Sequence[MethodUse]) -> None:
-        """Two entries must not make the same trials, nor go by the same label."""
-        contents: dict[str, str] = {}
-        labels: set[str] = set()
-        for use in uses:
-            path = (*self.path, "post_hoc" if use.kind == "post_hoc" else "methods", use.key)
-            for point in use.points:
-                recipe = point.recipe and point.recipe.model_dump(mode="json")
-                content = json.dumps([use.method, point.settings, recipe], sort_keys=True)
-                same = [contents[f"{of}:{content}"] for of in use.of or ("",) if f"{of}:{content}" in contents]
-                if same:
-                    self.problems.add(path, f"{point.label!r} makes the same trials as {same[0]!r}; remove one")
-                elif point.label in labels:
-                    self.problems.add(path, f"two entries make the label {point.label!r}; rename one")
-                contents |= {f"{of}:{content}": point.label for of in use.of or ("",)}
-                labels.add(point.label)

@@ -16,6 +16,7 @@ import methods
 from methods.base import Method, PostHoc
 from orchestrator.identity import pool_identity
 from orchestrator.manifest.errors import Problems, missing_key, plain
+from orchestrator.manifest.feasible import check_recipes
 from orchestrator.manifest.schema import RESERVED, MethodEntry, PostHocEntry
 from orchestrator.manifest.yaml_lines import KeyPath
 from orchestrator.paths import is_url, lasting
@@ -54,6 +55,10 @@ class MethodUse:
     """post-hoc: one trial for all inputs together"""
     of: tuple[str, ...] = ()
     """post-hoc: keys of the entries it builds on"""
+    fewest: int = 1
+    """post-hoc: inputs that a trial needs at least"""
+    takes_steps: bool = True
+    """False: a trained method that solves for everything at once, without a step of its recipe"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,10 @@ class MethodResolver:
         given = self._axes(path, entry.model_extra or {}, cls.Config, "setting", ("method", "recipe"))
         given += self._axes((*path, "recipe"), entry.recipe, Recipe, "key")
         points = self._points(path, given, cls.Config, base if cls.trains else None)
+        check_recipes(path, entry.recipe, cls, [point.recipe for point in points if point.recipe], self._problems)
         kind: Kind = "trained" if cls.trains else "reference"
-        return MethodUse(str(path[-1]), name, cls.version, kind, points) if points else None
+        key = str(path[-1])
+        return MethodUse(key, name, cls.version, kind, points, takes_steps=cls.takes_steps) if points else None
 
     def post_hoc(self, path: KeyPath, entry: PostHocEntry) -> MethodUse | None:
         """The entry at `path` under `post_hoc:`, without a look at what `of` names. None if a problem was noted."""
@@ -111,8 +118,10 @@ class MethodResolver:
             return None
         given = self._axes(path, settings, cls.Config, "setting", ("method", "of"))
         points = self._points(path, given, cls.Config, None)
-        use = MethodUse(str(path[-1]), name, cls.version, "post_hoc", points, cls.many, entry.of or ())
-        return use if points else None
+        if not points:
+            return None
+        fewest = cls.fewest if cls.many else 1
+        return MethodUse(str(path[-1]), name, cls.version, "post_hoc", points, cls.many, entry.of or (), fewest)
 
     def _class(self, path: KeyPath, given: str | None) -> tuple[str, type[Method] | type[PostHoc] | None]:
         name, where = (given, (*path, "method")) if given else (str(path[-1]), path)

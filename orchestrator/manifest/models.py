@@ -110,9 +110,13 @@ def _tag(where: KeyPath, entry: ModelEntry, problems: Problems) -> str | None:
         problems.unknown(where, f"weights of {entry.name}:", entry.pretrained, [*known, "random"])
         return None
     if needs_quickgelu(entry.name, entry.pretrained):
-        name = (*where[:-1], "name")
+        from training.hub import by_hand
+
+        right = f"{entry.name}-quickgelu"
         problems.add(
-            name, f"the weights {entry.pretrained!r} were trained with QuickGELU: use '{entry.name}-quickgelu'"
+            (*where[:-1], "name"),
+            f"the weights {entry.pretrained!r} were trained with QuickGELU, which {entry.name!r} does not have: use {right!r}. "
+            f"Without a network, {by_hand(right, entry.pretrained)}",
         )
         return None
     return entry.pretrained

@@ -46,6 +46,8 @@ class Manifest:
     """further outputs of a sweep"""
     notes: tuple[str, ...] = ()
     """what to tell the user: paths that were resolved against another folder"""
+    given: tuple[str, ...] = ()
+    """the path and the folders of `at` that are others than its own, as words of a command line"""
 
     def select(self, names: Sequence[str] | None) -> list[Benchmark]:
         """The benchmarks of these names, or those of `run:`. Raises ManifestError for an unknown name, or none at all."""
@@ -72,6 +74,8 @@ class Manifest:
                 raise ManifestError([f"--{key}: {error}"]) from None
             notes = tuple(note for note in changed.notes if not note.startswith(f"{key}:"))
             changed = replace(changed, notes=(*notes, _moved(key, path)) if moved else notes)
+            if path != (self.data if key == "data" else self.results):
+                changed = replace(changed, given=(*changed.given, f"--{key}", text))
             changed = replace(changed, data=path) if key == "data" else replace(changed, results=Path(path))
         return changed
 
@@ -94,6 +98,7 @@ def load_manifest(path: Path) -> Manifest:
         raise ManifestError(problems.lines())
     return Manifest(
         path=path.absolute(),
+        given=(str(path),),
         results=results,
         data=data,
         plugins=plugins,

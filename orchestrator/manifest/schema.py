@@ -156,14 +156,22 @@ class Resources(Frozen):
 
     slots: int | None = Field(None, ge=1, description="trials that run at the same time")
     gpus_per_trial: float | None = Field(
-        None, ge=0, description="GPUs of a worker; a fraction shares one GPU between trials"
+        None, ge=0, description="GPUs of a trial, all its workers together; a fraction shares one GPU between trials"
     )
     workers_per_trial: int = Field(1, ge=1, description="data-parallel workers of a trial")
-    cpus_per_trial: int | None = Field(None, ge=1, description="CPU threads of a worker")
+    cpus_per_trial: int | None = Field(
+        None, ge=1, description="CPU threads of a trial, all its workers together: a multiple of their number"
+    )
     cache_gib: float = Field(
         0.0,
         ge=0,
         description="GiB on each machine's disk for decoded pixels, so that no image is decoded twice; 0: none",
+    )
+    silence_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="minutes without a line of progress after which a trial counts as hung: its workers are ended and it is "
+        "tried again; longer than its longest silent stage. Default: no limit",
     )
 
 

@@ -42,13 +42,17 @@ def estimate(trial: PlannedTrial, counts: Mapping[str, Mapping[str, int]]) -> Es
     rule = spec.selection or "last"
     chosen = {"reference_val": "val", "reference_test": "test"}.get(rule)
     selected = sum(getattr(splits[source], chosen) for source in spec.data.sources) if chosen else 0
+    if not trial.takes_steps:  # solved for in one pass over all images that are not measured on, and evaluated once
+        seen = sum(splits[source].train + splits[source].val for source in spec.data.sources)
+        return Estimate(0, seen, tests + selected)
     passes = math.ceil(recipe.num_steps / recipe.eval_every)
     return Estimate(recipe.num_steps, recipe.num_steps * recipe.global_batch_size, tests + passes * selected)
 
 
 class _Sizes(NamedTuple):
-    """Images of a domain: held out, and measured on."""
+    """Images of a domain: trained on, held out, and measured on."""
 
+    train: int
     val: int
     test: int
 
@@ -56,5 +60,8 @@ class _Sizes(NamedTuple):
 def _split_sizes(data: DataRef, counts: Mapping[str, int]) -> _Sizes:
     if data.target_split == "in":
         pool = sum(counts.values())
-        return _Sizes(round(pool * data.val_fraction), pool - round(pool * data.val_fraction))
-    return _Sizes(round(counts.get("train", 0) * data.val_fraction), counts.get("test", 0))
+        val = round(pool * data.val_fraction)
+        return _Sizes(pool - val, val, pool - val)
+    train = counts.get("train", 0)
+    val = round(train * data.val_fraction)
+    return _Sizes(train - val, val, counts.get("test", 0))

@@ -8,9 +8,10 @@ it is taken for. Weights are `tag:...` of open_clip or `sha256:...` of a file, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import get_args
 
@@ -51,6 +52,8 @@ class Row:
     accuracy: float
     """as a fraction"""
     source: str
+    where: str
+    """file and line"""
 
     def fits(self, spec: TrialSpec, prepared: Prepared) -> bool:
         """Whether the trial measures the same thing."""
@@ -61,6 +64,17 @@ class Row:
             and self.templates == prepared.templates
             and self.domain in spec.data.targets
             and self.num_images in (None, sum(prepared.counts[self.domain].get("test", ())))
+        )
+
+    def rivals(self, other: Row) -> bool:
+        """Whether a trial could fit both, so that nobody could say which of the two it should reach."""
+        return (
+            (self.method, self.dataset, self.domain, self.backbone)
+            == (other.method, other.dataset, other.domain, other.backbone)
+            and (self.templates, self.class_names, self.preprocessing)
+            == (other.templates, other.class_names, other.preprocessing)
+            and not {*self.weights}.isdisjoint(other.weights)
+            and (None in (self.num_images, other.num_images) or self.num_images == other.num_images)
         )
 
 
@@ -115,9 +129,10 @@ def gate_trials(plans: Iterable[BenchmarkPlan]) -> list[BenchmarkPlan]:
     return [plan for plan in kept if plan.trials]
 
 
-def findings(plans: Iterable[BenchmarkPlan], results: Results) -> Iterator[str]:
-    """The differences of all trials that are done, each with its trial before it."""
-    for trial in {trial.id: trial for plan in gate_trials(plans) for trial in plan.trials}.values():
+def findings(plans: Iterable[BenchmarkPlan], results: Results, except_for: Collection[str] = ()) -> Iterator[str]:
+    """The differences of all trials that are done, those of these ids aside, each with its trial before it."""
+    trials = {trial.id: trial for plan in gate_trials(plans) for trial in plan.trials}
+    for trial in (trial for id, trial in trials.items() if id not in except_for):
         record = _done(results, trial.id)
         for line in differences(trial.expected, record.evaluations) if record else ():
             yield f"{trial.id}: {line}"
@@ -125,8 +140,19 @@ def findings(plans: Iterable[BenchmarkPlan], results: Results) -> Iterator[str]:
 
 @lru_cache(maxsize=4)
 def published(folder: Path) -> tuple[Row, ...]:
-    """All values. Raises FactsError naming file, line and column of one that cannot be read."""
-    return tuple(_row(*line) for path in sorted(folder.glob("*.csv")) for line in rows(path, COLUMNS))
+    """All values, one at most for a protocol.
+
+    Raises FactsError naming file, line and column of one that cannot be read, or both lines of two for one protocol, be
+    they equal or not: which of them a trial should reach is for whoever wrote them down to say.
+    """
+    found = tuple(_row(*line) for path in sorted(folder.glob("*.csv")) for line in rows(path, COLUMNS))
+    for first, second in combinations(found, 2):
+        if first.rivals(second):
+            raise FactsError(
+                f"{second.where}: {second.domain} of {second.dataset} with {second.backbone} has a value for the same protocol "
+                f"at {first.where}; expected one: keep the line that holds, or say in what they differ (weights, num_images)"
+            )
+    return found
 
 
 def _row(where: str, cells: Mapping[str, str]) -> Row:
@@ -152,6 +178,7 @@ def _row(where: str, cells: Mapping[str, str]) -> Row:
         num_images=count,
         accuracy=accuracy,
         source=cells["source"],
+        where=where,
     )
 
 

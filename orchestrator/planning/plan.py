@@ -1,11 +1,13 @@
 """Manifest -> trials with their ids and edges, what is done of them, and what they will cost. Writes nothing.
 
 A trial's id is made from its content, so a trial that two benchmarks share has one id and is run once. The order of
-`targets:` and of keys in the manifest, comments, and the place of the files do not matter to it.
+`targets:`, of `seeds:` and of keys in the manifest, comments, and the place of the files do not matter to it; that of
+`transfer:` and of a grid's values, which soups go through, does.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,7 @@ from orchestrator.spec import UNPREPARED, BenchmarkPlan, DataRef, Location, Plan
 from orchestrator.transfer import Transfer, images_by_place, lacking_images, transfer_ref
 
 Status = Literal["done", "failed", "stale", "missing"]
-"""stale: missing, but its cell has a record that was made with other code, data, weights or settings"""
+"""stale: it has no record, but its cell has one that was made with other code, data, weights or settings"""
 Sources = tuple[str, ...]
 """domains that a trial trains on together"""
 
@@ -106,7 +108,7 @@ class _Planner:
         for point in use.points:
             for key in use.of:
                 together: dict[int, list[str]] = {}
-                for trial in self.trained[model.key, sources, key]:
+                for trial in _by_seed(self.trained[model.key, sources, key]):
                     seed = trial.spec.seed if self.benchmark.splits_by_seed else 0
                     together.setdefault(seed, []).append(trial.id)
                 for seed, ids in together.items():
@@ -145,6 +147,7 @@ class _Planner:
             of=of,
             model=model.key,
             kind=use.kind,
+            takes_steps=use.takes_steps,
             expected=gate.expected(spec, self.prepared) if use.kind == "reference" else (),
         )
 
@@ -156,6 +159,12 @@ class _Planner:
             plugins=tuple(map(str, self.manifest.plugins)),
             transfer={transfer.name: str(folder_of(self.manifest, transfer.ref)) for transfer, _ in self.transfer},
         )
+
+
+def _by_seed(trials: Sequence[PlannedTrial]) -> Iterator[PlannedTrial]:
+    """Trials by grid point and seed, the seeds of a point ascending: the order of `seeds:` in the manifest changes no id."""
+    for _, point in itertools.groupby(trials, key=lambda trial: trial.label):
+        yield from sorted(point, key=lambda trial: trial.spec.seed)
 
 
 def make_plans(manifest: Manifest, names: Sequence[str] | None) -> list[BenchmarkPlan]:
@@ -183,6 +192,7 @@ def _plan(manifest: Manifest, benchmark: Benchmark, prepared: Prepared | None) -
         benchmark=benchmark.name,
         description=benchmark.description,
         manifest=str(manifest.path),
+        given=manifest.given,
         dataset=benchmark.info.name,
         dataset_title=benchmark.info.title,
         domains=benchmark.targets,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from datasets.wording import number_of
 from orchestrator.planning.estimate import Estimate, estimate
 from orchestrator.planning.plan import Status
 from orchestrator.planning.stale import Stale, tally
@@ -34,14 +35,20 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def counted(ids: Sequence[str], status: Mapping[str, Status]) -> str:
-    """`13 trials: 3 done, 10 to run`, failed ones named when there are any."""
+def counted(ids: Sequence[str], status: Mapping[str, Status], waiting: Collection[str] = ()) -> str:
+    """`13 trials: 3 done, 10 to run`, failed ones named when there are any; stale ones stand apart.
+
+    `waiting`: ids that need a stale one, so that they are to run but not now.
+    """
     unique = list(dict.fromkeys(ids))
     counts = Counter(status[id] for id in unique)
-    words: dict[Status, str] = {"failed": "failed before", "stale": "stale: recorded before something changed"}
-    parts = [f"{counts[s]} of them {text}" for s, text in words.items() if counts[s]]
+    waits = sum(id in waiting for id in unique)
+    words = {"failed before": counts["failed"], "waiting for stale ones": waits}
+    parts = [f"{number} of them {text}" for text, number in words.items() if number]
     remarks = f" ({', '.join(parts)})" if parts else ""
-    return f"{_many(len(unique), 'trial')}: {counts['done']} done, {len(unique) - counts['done']} to run{remarks}"
+    stale = f", {counts['stale']} stale (recorded before something changed)" if counts["stale"] else ""
+    to_run = len(unique) - counts["done"] - counts["stale"]
+    return f"{number_of(len(unique), 'trial')}: {counts['done']} done, {to_run} to run{remarks}{stale}"
 
 
 def print_plan(
@@ -51,17 +58,22 @@ def print_plan(
     counts: Mapping[str, Mapping[str, int]],
     list_trials: bool,
     stale: Mapping[str, Stale] = MappingProxyType({}),
+    waiting: Collection[str] = (),
 ) -> None:
-    """A table with a row for each method, model and source, then sizes and, if asked for, every trial."""
+    """A table with a row for each method, model and source, then sizes and, if asked for, every trial.
+
+    `waiting`: ids that need a stale trial; `run` leaves them with it.
+    """
     say(console, f"{plan.benchmark}: {plan.dataset_title}, domains {', '.join(plan.domains)}{_protocol(plan)}")
     if plan.description:
         say(console, f"  {plan.description}")
     console.print(_table(plan, status))
-    say(console, f"  {counted([t.id for t in plan.trials], status)}")
+    say(console, f"  {counted([t.id for t in plan.trials], status, waiting)}")
     if former := [stale[t.id] for t in plan.trials if status[t.id] == "stale"]:
-        say(console, f"  stale, by the first thing that changed: {tally(former)}")
+        say(console, f"  stale, by the first thing that changed: {tally(former)}; `run --rerun-stale` runs them")
     every = _sum(estimate(t, counts) for t in plan.trials)
-    left = _sum(estimate(t, counts) for t in plan.trials if status[t.id] != "done")
+    runs = [t for t in plan.trials if status[t.id] not in ("done", "stale") and t.id not in waiting]
+    left = _sum(estimate(t, counts) for t in runs)
     say(console, f"  all trials: {_sizes(every)}")
     say(console, f"  to run:     {_sizes(left)}")
     if list_trials:
@@ -151,7 +163,7 @@ def print_status(
     counts = Counter(status[trial.id] for trial in plan.trials)
     kinds: tuple[Status, ...] = ("done", "failed", *(("stale",) if counts["stale"] else ()), "missing")
     words = ", ".join(f"{counts[s]} {s}" for s in kinds)
-    say(console, f"{plan.benchmark}: {_many(len(plan.trials), 'trial')}: {words}")
+    say(console, f"{plan.benchmark}: {number_of(len(plan.trials), 'trial')}: {words}")
     for trial in plan.trials:
         if status[trial.id] == "stale":
             say(console, f"  {trial.id}: {stale[trial.id].reason}")
@@ -163,7 +175,3 @@ def print_status(
         )
         say(console, f"  failed {trial.id}: {reason}")
         say(console, f"         log: {results.trial(trial.id) / 'log.txt'}")
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,8 +1,8 @@
 """Stale records: of a cell of the plan, but made with other code, data, weights or settings. No ray, no torch.
 
 A trial's id is the hash of everything that changes its result, so such a record lies under another id and is never mixed
-in: its cell is missing, and `run` runs it as it runs every missing trial. This module only says why there is no result
-although there was one.
+in: its cell has no result, and `run` leaves it so until it is asked to `--rerun-stale` (`todo.py`). This module only says
+why there is no result although there was one.
 """
 
 from __future__ import annotations

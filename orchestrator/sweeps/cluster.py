@@ -43,7 +43,11 @@ _LOCAL_ENVIRONMENT = {
 
 
 class ClusterError(RuntimeError):
-    """The sweep does not fit the machines there are, or asks for what cannot be."""
+    """There is no Ray to run on, or not for what was asked."""
+
+
+class MisfitError(ClusterError):
+    """What was asked for does not fit the machines there are, or cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,6 @@ class Shape:
 class Session:
     """A Ray that is there to be used."""
 
-    joined: bool
-    """True if it was there before; it is then left running"""
     dashboard: str | None
     """URL, None if there is none"""
     token: str | None
@@ -94,7 +96,7 @@ def session(dashboard: bool = True) -> Iterator[Session]:
     """
     if ray.is_initialized():
         with _environment(_ENVIRONMENT):
-            yield Session(joined=True, dashboard=None, token=None)
+            yield Session(dashboard=None, token=None)
         return
     address = os.environ.get("RAY_ADDRESS")
     with _environment(_ENVIRONMENT if address else _ENVIRONMENT | _LOCAL_ENVIRONMENT):
@@ -107,7 +109,7 @@ def session(dashboard: bool = True) -> Iterator[Session]:
 def _join() -> Session:
     context = ray.init(logging_level=logging.ERROR, log_to_driver=False)
     url = getattr(context, "dashboard_url", None)
-    return Session(joined=True, dashboard=f"http://{url}" if url else None, token=None)
+    return Session(dashboard=f"http://{url}" if url else None, token=None)
 
 
 def _start(dashboard: bool) -> Session:
@@ -121,7 +123,7 @@ def _start(dashboard: bool) -> Session:
     # The workers' `datasets` must be ours, wherever the driver was started.
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     url = getattr(_init_local(dashboard), "dashboard_url", None)
-    return Session(joined=False, dashboard=f"http://{url}" if url else None, token=token)
+    return Session(dashboard=f"http://{url}" if url else None, token=token)
 
 
 @cache
@@ -173,18 +175,18 @@ def fit(request: Request, machines: Sequence[Mapping[str, float]], trials: int) 
 
     GPUs: one slot a GPU, or as many as `gpus_per_trial` allows. CPUs alone: as many slots as CPUs and memory allow,
     since several small processes waste less than one with several threads; CPUs left over become threads.
-    Raises ClusterError naming what was asked for and what there is.
+    Raises MisfitError naming what was asked for and what there is.
     """
     _check(request)
     workers = request.workers_per_trial
     gpus = _gpus_per_worker(request, machines)
-    asked = max(1, request.cpus_per_trial // workers) if request.cpus_per_trial else None
+    asked = request.cpus_per_trial // workers if request.cpus_per_trial else None
     most = sum(_workers_on(machine, gpus, asked or 1) for machine in machines) // workers
     if most == 0:
-        raise ClusterError(f"no slot fits: a trial asks for {_wish(workers, gpus, asked or 1)}, but {_found(machines)}")
+        raise MisfitError(f"no slot fits: a trial asks for {_wish(workers, gpus, asked or 1)}, but {_found(machines)}")
     if request.slots is not None and request.slots > most:
         wish = f"{_count(request.slots, 'slot')} of {_wish(workers, gpus, asked or 1)}"
-        raise ClusterError(f"{wish} do not fit: {_found(machines)}, enough for {_count(most, 'slot')}")
+        raise MisfitError(f"{wish} do not fit: {_found(machines)}, enough for {_count(most, 'slot')}")
     slots = request.slots or (most if gpus else min(most, _memory_allows(machines, workers)))
     slots = min(slots, max(trials, 1))
     cpus = asked or _threads(machines, gpus, slots * workers)
@@ -195,19 +197,24 @@ def _check(request: Request) -> None:
     for name in ("slots", "workers_per_trial", "cpus_per_trial"):
         value = getattr(request, name)
         if value is not None and value < 1:
-            raise ClusterError(f"{name} must be at least 1, got {value}")
-    gpus, workers = request.gpus_per_trial, request.workers_per_trial
+            raise MisfitError(f"{name} must be at least 1, got {value}")
+    gpus, workers, cpus = request.gpus_per_trial, request.workers_per_trial, request.cpus_per_trial
+    if cpus is not None and cpus % workers:
+        raise MisfitError(
+            f"{workers} workers a trial need a whole number of CPUs each, got {_count(cpus, 'CPU')} a trial: ask for "
+            f"{-(-cpus // workers) * workers} CPUs a trial"
+        )
     if gpus is None:
         return
     if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
-        raise ClusterError(f"gpus_per_trial must be a share of one GPU or a whole number of GPUs, got {gpus:g}")
+        raise MisfitError(f"gpus_per_trial must be a share of one GPU or a whole number of GPUs, got {gpus:g}")
     if workers > 1 and gpus % workers:
-        raise ClusterError(
+        raise MisfitError(
             f"{workers} workers a trial need a whole number of GPUs each, got {gpus:g} GPUs a trial: several workers cannot "
             f"share a GPU. Ask for {workers} GPUs a trial, or for one worker"
         )
     if workers == 1 and gpus > 1:
-        raise ClusterError(
+        raise MisfitError(
             f"one worker uses one GPU, got {gpus:g} GPUs a trial: ask for {gpus:g} workers a trial as well"
         )
 

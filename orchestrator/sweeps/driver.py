@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from orchestrator.records import Results, TrialRecord, read_record, write_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.sweeps.interrupts import Interrupts
 from orchestrator.sweeps.observers import Observer
+from orchestrator.sweeps.progress import duration
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.pool import Pool
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class SweepError(RuntimeError):
-    """The sweep cannot run; the message says why and what to do. Trials that were done stay done."""
+    """The sweep cannot run or go on; the message says why and what to do. Trials that were done stay done."""
+
+
+class SweepRefusedError(SweepError):
+    """The sweep was not begun: what was asked for cannot be."""
 
 
 def readable_record(results: Results, id: str) -> TrialRecord | None:
@@ -89,8 +94,9 @@ class Driver:
         for line in record.warnings if record else ():
             self._progress.say(f"WARNING {id}: {line}", "bold red")
         for line in record.notes if record else ():
-            if line not in self._noted:
-                self._noted.add(line)
+            # Its sums differ from trial to trial; what it is about, which stands first, does not.
+            if (about := line.partition(": ")[0]) not in self._noted:
+                self._noted.add(about)
                 self._progress.say(line, "yellow")
         if self._strict and self._trials[id].expected and (reason or (record and record.warnings)):
             self._short.append(id)  # for the graph it has not ended: what waits for it is not handed out
@@ -111,6 +117,12 @@ class Driver:
             if slot not in self._told:
                 self._told.add(slot)
                 self._progress.say(f"slot {slot} is out of service: {reason}", "red")
+        for id, seconds in self._pool.end_silent():
+            since = datetime.now(UTC) - timedelta(seconds=seconds)
+            self._progress.say(
+                f"{id}: no sign of life since {since:%H:%M:%S} UTC ({duration(seconds)}): its workers are ended, as lost ones",
+                "yellow",
+            )
         self._pool.check()
         started = bool(self._progress.board.running or self._ended)
         self._progress.beat("" if started else "no worker has started yet")

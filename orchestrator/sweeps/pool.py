@@ -33,6 +33,9 @@ RESTARTS_PER_RUN = 10
 """Worker losses after which Train gives a slot's run up. The slot then gets a new run if it has finished any trial since
 the last one; if not, it is out of service: something kills its workers before they can do anything."""
 
+LOOKS_FOR_SILENCE = 10
+"""Times in the span that a trial may be silent; no more than one a second."""
+
 COLLECTIVE_TIMEOUT_S = 6 * 3600
 """Other ranks wait in a collective while rank 0 evaluates or writes; a lost rank is noticed by Train, not by this."""
 
@@ -53,11 +56,14 @@ class Pool:
         max_attempts: int,
         recycle_after: int | None,
         cache_gib: float = 0.0,
+        silence_s: float | None = None,
     ) -> None:
         self.shape = shape
         self.name = f"broker-{storage.name}"
         self._results, self._storage, self._entry, self._recycle_after = results, storage, entry, recycle_after
         self._cache_gib = cache_gib
+        self._silence_s = silence_s
+        self._looked = time.monotonic()
         self._closing = threading.Event()
         self._broken: dict[int, str] = {}
         # On the driver's node: without the driver there is no sweep, and no other node's loss should end it.
@@ -83,6 +89,24 @@ class Pool:
         """Raise PoolError if no slot is left."""
         if len(self._broken) == self.shape.slots:
             raise PoolError(f"no worker can start; {next(iter(self._broken.values()))}")
+
+    def end_silent(self) -> list[tuple[str, float]]:
+        """End the workers of trials that were silent for too long: their ids and seconds. None if there is no limit.
+
+        Train then starts the group again, as after any lost worker, and the trial has cost one more.
+        """
+        now = time.monotonic()
+        if self._silence_s is None or now - self._looked < max(1.0, self._silence_s / LOOKS_FOR_SILENCE):
+            return []
+        self._looked = now
+        try:
+            found = ray.get(self.broker.silent.remote(self._silence_s))
+        except RayError as error:
+            _log.debug("asking the broker who is silent: %s", error)  # its loss is told by `check`, slot by slot
+            return []
+        for _, _, worker in found:
+            ray.kill(worker)
+        return [(id, seconds) for id, seconds, _ in found]
 
     def close(self, patience_s: float) -> None:
         """Let idle slots return; running trials give up at their next report. Waits at most `patience_s` seconds."""

@@ -11,18 +11,21 @@ from rich.console import Console
 from rich.text import Text
 
 import datasets
-from orchestrator.bad_input import BadInputError, bad_input
+from datasets.wording import number_of
+from orchestrator.bad_input import BadInputError, bad_input, unusable_results
 from orchestrator.live.rebuild import Rebuilder
 from orchestrator.manifest.read import Manifest, ManifestError
 from orchestrator.planning import gate
 from orchestrator.planning.plan import Status, make_plans, statuses
 from orchestrator.planning.plan_view import counted, say
+from orchestrator.planning.todo import Todo, builders, choose, named
 from orchestrator.planning.unprepared import tagged_weights, unprepared
 from orchestrator.prepare.dataset import prepare
-from orchestrator.records import Results, write_plan
+from orchestrator.records import Results, load_plans, write_plan
 from orchestrator.report import build_report
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
-from orchestrator.sweeps.driver import SweepError
+from orchestrator.sweeps.aside import aside
+from orchestrator.sweeps.driver import SweepError, SweepRefusedError
 from orchestrator.sweeps.observers import Observer
 from orchestrator.sweeps.sweep import SweepOptions, run_sweep
 from orchestrator.tracking.trackers import Tracking
@@ -41,38 +44,73 @@ class Flags:
     strict: bool = False
     """train nothing if a zero-shot accuracy differs from a published one"""
     cache_gib: float | None = None
+    rerun_stale: bool = False
+    """run stale trials too"""
+    again: tuple[str, ...] = ()
+    """ids of trials that run, done or not; no others do but what these need"""
 
 
 def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags, console: Console) -> bool:
-    """Run what is not done of these benchmarks; whether all of it is done then.
+    """Run what is not done of these benchmarks, stale trials if asked for; whether all of it is done then.
 
-    Raises BadInputError, before any trial is started, if data or weights are missing.
+    Raises BadInputError, before any trial is started, if data or weights are missing or an id of `--again` is not planned.
     """
     _prepare(manifest, names, console)
     results = Results(manifest.results)
     with bad_input(ManifestError):
         plans = make_plans(manifest, names)
     status = statuses(plans, results)
-    say(console, counted(list(status), status))
-    _fetch_weights([trial for plan in plans for trial in plan.trials if status[trial.id] != "done"])
-    with bad_input(PermissionError, NotADirectoryError, FileExistsError):
+    todo = choose(plans, status, rerun_stale=flags.rerun_stale, again=flags.again, strict=flags.strict)
+    say(console, counted(list(status), status, todo.waiting))
+    _say_what_is_left(todo, plans, results, console)
+    _fetch_weights(todo.runs(status))
+    try:
         for plan in plans:
             write_plan(results, plan)
-    if not _pass_gate(plans, status, results, flags, console):
+    except OSError as error:
+        raise unusable_results(results.root, f"cannot be written: {error.strerror}") from None
+    if not _pass_gate(plans, todo, status, results, flags, console):
         _report(manifest, flags, console)
         return False
     try:
-        with bad_input(SweepError), _observers(manifest, flags, console) as observers:
-            summary = run_sweep(plans, results, _options(manifest, flags), console=console, observers=observers)
+        with bad_input(SweepRefusedError), _observers(manifest, flags, console) as observers:
+            options = _options(manifest, flags)
+            summary = run_sweep(todo.plans, results, options, console=console, observers=observers)
     except gate.GateError as error:
         _refuse(str(error), console)
         _report(manifest, flags, console)
         return False
+    except SweepError as error:
+        console.print(Text(f"the sweep ended early: {error}", style="bold red"), soft_wrap=True)
+        _report(manifest, flags, console)
+        return False
     if summary.completed or summary.failed:
         failed = f", {summary.failed} failed (python -m orchestrator status says why)" if summary.failed else ""
-        say(console, f"{summary.completed} trials completed in {summary.seconds:.0f} s{failed}")
+        say(console, f"{number_of(summary.completed, 'trial')} completed in {summary.seconds:.0f} s{failed}")
+        if todo.left:
+            say(console, f"not run: {todo.left}")
+    for id in flags.again:
+        if (kept := aside(results, id)).exists():
+            say(console, f"{id} is not completed again: its earlier record is kept in {kept} until it is")
     _report(manifest, flags, console)
-    return summary.failed == 0
+    return summary.failed == 0 and not todo.left
+
+
+def _say_what_is_left(todo: Todo, plans: Sequence[BenchmarkPlan], results: Results, console: Console) -> None:
+    """What does not run although it might have been expected to."""
+    if todo.left:
+        say(console, todo.left)
+    if not todo.again:
+        return
+    with bad_input(ValueError):
+        stored = load_plans(results)
+    say(console, f"again: {named(sorted(todo.again))}; nothing else runs but what is missing for that")
+    if left := [id for id in builders([*plans, *stored], todo.again) if results.record(id).exists()]:
+        say(
+            console,
+            f"built on that and not run again: {named(left)} (the same code, data and settings give the same result; name "
+            "them with --again as well where that may not be so)",
+        )
 
 
 @contextlib.contextmanager
@@ -89,9 +127,16 @@ def _observers(manifest: Manifest, flags: Flags, console: Console) -> Iterator[l
 
 
 def _report(manifest: Manifest, flags: Flags, console: Console) -> None:
-    if flags.report:
-        for path in build_report(manifest.results):
-            say(console, str(path))
+    """The page. That it cannot be made changes nothing of how the sweep ended."""
+    if not flags.report:
+        return
+    try:
+        written = build_report(manifest.results)
+    except (ValueError, OSError) as error:
+        say(console, f"page not made: {' '.join(str(error).split())}")
+        return
+    for path in written:
+        say(console, str(path))
 
 
 def _fetch_weights(trials: Sequence[PlannedTrial]) -> None:
@@ -111,17 +156,24 @@ def _fetch_weights(trials: Sequence[PlannedTrial]) -> None:
 
 
 def _pass_gate(
-    plans: Sequence[BenchmarkPlan], status: Mapping[str, Status], results: Results, flags: Flags, console: Console
+    plans: Sequence[BenchmarkPlan],
+    todo: Todo,
+    status: Mapping[str, Status],
+    results: Results,
+    flags: Flags,
+    console: Console,
 ) -> bool:
     """Say how zero-shot trials that are done compare with published values; False if nothing may run for it.
 
-    The sweep runs those that are not done before all that waits for them, and shows what differs.
+    The sweep runs those that are not done before all that waits for them, and shows what differs. What waits for a stale
+    one is not in `todo`, and one that runs again is not held to its earlier record.
     """
-    to_run = [plan for plan in plans if any(status[trial.id] != "done" for trial in plan.trials)]
+    runs = {trial.id for trial in todo.runs(status)}
+    to_run = [plan for plan in plans if any(trial.id in runs for trial in plan.trials)]
     for plan in to_run:
         if not gate.gate_trials([plan]):
             say(console, f"{plan.benchmark}: no published zero-shot value to compare with")
-    found = list(gate.findings(plans, results))
+    found = list(gate.findings(plans, results, todo.again))
     for line in found:
         console.print(Text(f"WARNING {line}", style="bold red"), soft_wrap=True)
     left = [t.id for plan in gate.gate_trials(to_run) for t in plan.trials if status[t.id] == "failed"]
@@ -157,6 +209,8 @@ def _options(manifest: Manifest, flags: Flags) -> SweepOptions:
         workers_per_trial=flags.workers_per_trial or given.workers_per_trial,
         cpus_per_trial=flags.cpus_per_trial if flags.cpus_per_trial is not None else given.cpus_per_trial,
         retry_failed=flags.retry_failed,
+        again=frozenset(flags.again),
         strict=flags.strict,
         cache_gib=flags.cache_gib if flags.cache_gib is not None else given.cache_gib,
+        silence_minutes=given.silence_minutes,
     )

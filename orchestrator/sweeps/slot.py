@@ -3,13 +3,14 @@
 A slot is one long-lived Ray Train run, so the process, CUDA context and imported modules stay warm between trials.
 Every rank executes `slot_loop`; rank 0 leases and tells the others. Errors of a trial end the trial, not the slot, except
 where the process cannot be trusted any more: then the error is recorded first and raised, and Train starts new workers.
+`failures.py` has the table of who fails when, and what becomes of record, lease and process.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -22,13 +23,16 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+import torch.distributed as dist
 from ray.exceptions import RayActorError
 from ray.train.collective import broadcast_from_rank_zero
 
-from orchestrator.records import FailureClass, Results, read_record, write_record
+from orchestrator.records import Results, read_record, write_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.sweeps.broker import Event, Lease
-from training.runtime import Runtime
+from orchestrator.sweeps.failures import WorkerLost, failure_class, is_lost_peer, poisons_process
+from orchestrator.trials.process import reset_torch
+from training.runtime import Interrupted, Runtime
 
 RunTrial = Callable[[PlannedTrial, Results, Runtime, int], Any]
 
@@ -39,16 +43,16 @@ CLOSED, RECYCLE = "closed", "recycle"
 """What `slot_loop` returns: the pool has closed, or it is time for a fresh process. Any other text is why it cannot serve."""
 
 
-class PoolClosed(Exception):  # noqa: N818 - not an error of the trial: the sweep was interrupted
+class PoolClosed(Interrupted):
     """The pool is gone: the running trial stops, unrecorded, at its next report."""
-
-
-class WorkerLost(Exception):  # noqa: N818 - the name that records and warnings know it by
-    """The workers of a trial died as often as `max_attempts` allows."""
 
 
 class SlotStartError(RuntimeError):
     """A slot cannot serve any trial: the entry point or the device is unusable."""
+
+
+class GroupBroken(RuntimeError):  # noqa: N818 - says what is so; the error is its cause
+    """Raised out of `slot_loop` so that Train replaces the workers; the trial's affairs are in order by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,14 @@ class _Worker:
 
 def slot_loop(config: dict[str, Any]) -> str:
     """The `train_loop_per_worker` of a slot. Returns CLOSED, RECYCLE or why no trial can run here."""
+    worker, problem = None, ""
     try:
         worker = _start(SlotConfig(**config))
     except SlotStartError as error:
-        return str(error)  # raised, it would make Train try again and again
+        problem = str(error)  # returned, since raised it would make Train try again and again
+    problem = _of_all_ranks(problem)
+    if worker is None or problem:
+        return problem
     served = 0
     while worker.config.recycle_after is None or served < worker.config.recycle_after:
         try:
@@ -112,6 +120,7 @@ def _start(config: SlotConfig) -> _Worker:
         if device.type == "cuda" and config.gpus < 1:
             # Ray shares a GPU by bookkeeping alone; without this cap one trial could starve its neighbours.
             torch.cuda.set_per_process_memory_fraction(config.gpus, device)
+        torch.zeros(1, device=device)  # a GPU that does not work says so here, not in every trial
         runtime = Runtime(
             device=device,
             rank=context.get_world_rank(),
@@ -120,16 +129,34 @@ def _start(config: SlotConfig) -> _Worker:
             cache_gib=config.cache_gib,
         )
         broker = ray.get_actor(config.broker)
-    except Exception as error:
-        raise SlotStartError(f"slot {config.slot} cannot start: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        who = f"worker {dist.get_rank()} on {socket.gethostname()}: " if dist.is_initialized() and _ranks() > 1 else ""
+        raise SlotStartError(f"slot {config.slot} cannot start: {who}{type(error).__name__}: {error}") from error
     return _Worker(config, broker, run_trial, runtime)
+
+
+def _ranks() -> int:
+    return int(ray.train.get_context().get_world_size())
+
+
+def _of_all_ranks(problem: str) -> str:
+    """The first rank's problem, on every rank: those that could start would wait for the others for ever."""
+    if (ranks := _ranks()) == 1:
+        return problem
+    # Over the CPU: a GPU may be what does not work.
+    group: Any = dist.new_group(backend="gloo")
+    problems: list[str] = [""] * ranks
+    dist.all_gather_object(problems, problem, group=group)
+    dist.destroy_process_group(group)
+    return next(filter(None, problems), "")
 
 
 def _next_lease(worker: _Worker) -> Lease | None:
     lease = None
     if worker.runtime.is_main:
         try:
-            lease = ray.get(worker.broker.lease.remote(worker.config.slot, worker.incarnation))
+            myself = ray.get_runtime_context().current_actor
+            lease = ray.get(worker.broker.lease.remote(worker.config.slot, worker.incarnation, myself))
         except RayActorError as error:
             raise PoolClosed from error
     return broadcast_from_rank_zero(lease) if worker.runtime.world_size > 1 else lease
@@ -140,16 +167,23 @@ def _serve(worker: _Worker, lease: Lease) -> None:
     trial = PlannedTrial.model_validate_json(ray.get(worker.broker.payload.remote(lease.trial_id)))
     try:
         if lease.lost:
-            raise WorkerLost(f"worker lost {lease.attempt} times")
+            last = f"; the last time: {lease.cause}" if lease.cause else ""
+            raise WorkerLost(f"worker lost {lease.attempt} times{last}")
         if not (lease.attempt > 1 and _is_recorded(worker.results, trial.id)):
             _run(worker, trial, lease.attempt)
     except PoolClosed:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a method that calls sys.exit has failed; the slot goes on
+        several = worker.runtime.world_size > 1
+        if several and is_lost_peer(error):
+            # The next incarnation gets the lease again. If the other worker has failed and said so, there is none.
+            _tell(worker.broker.lost.remote(trial.id, f"worker {worker.runtime.rank} saw: {error}"))
+            raise GroupBroken(f"{trial.id}: another worker is gone") from error
         if worker.runtime.is_main or not lease.lost:
             _fail(worker, trial, error, lease.attempt, started_at)
-        if not lease.lost and (poisons_process(error) or worker.runtime.world_size > 1):
-            raise  # with several workers the others may wait in a collective for ever
+        if not lease.lost and (several or poisons_process(error)):
+            # With several workers the others may wait in a collective for ever.
+            raise GroupBroken(f"{trial.id}: its workers are replaced") from error
     else:
         if worker.runtime.is_main:
             _settle(worker, trial.id, {"kind": "completed", "attempt": lease.attempt})
@@ -198,31 +232,17 @@ class _Reporter:
         self._pending = self._broker.report.remote(self._trial_id, event)
 
 
-def failure_class(error: BaseException) -> FailureClass:
-    """Which failure it is: 'resource' for exhausted memory or disk, 'transient' for lost workers, else 'permanent'."""
-    if isinstance(error, WorkerLost):
-        return "transient"
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return "resource"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "resource"
-    return "permanent"
-
-
-def poisons_process(error: BaseException) -> bool:
-    """True for CUDA errors after which every further CUDA call of the process fails. Running out of memory is none."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return False
-    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
-
-
-def _fail(worker: _Worker, trial: PlannedTrial, error: Exception, attempt: int, started_at: str) -> None:
+def _fail(worker: _Worker, trial: PlannedTrial, error: BaseException, attempt: int, started_at: str) -> None:
+    """Record and settle a failure, unless another worker of the group was first: record and verdict are of one error."""
+    if not _tell(worker.broker.claim.remote(worker.config.slot, trial.id, attempt)):
+        return
     from orchestrator.trials.trial import error_info, failed_record
 
     kind = failure_class(error)
-    reason = f"{kind}: {error}" if isinstance(error, WorkerLost) else f"{kind}: {type(error).__name__}: {error}"
+    info = error_info(error, kind)
+    reason = f"{kind}: {info.message}" if isinstance(error, WorkerLost) else f"{kind}: {info.type}: {info.message}"
     try:
-        write_record(worker.results, failed_record(trial, error_info(error, kind), attempt, started_at))
+        write_record(worker.results, failed_record(trial, info, attempt, started_at))
     except OSError as second:
         # A full disk is such a case: the sweep still learns the reason, and the trial counts as missing, not as done.
         reason = f"{reason} (and its record could not be written: {second})"
@@ -230,8 +250,13 @@ def _fail(worker: _Worker, trial: PlannedTrial, error: Exception, attempt: int, 
 
 
 def _settle(worker: _Worker, trial_id: str, verdict: Event) -> None:
+    _tell(worker.broker.settle.remote(worker.config.slot, trial_id, verdict))
+
+
+def _tell(answer: ray.ObjectRef[Any]) -> Any:
+    """The broker's answer. Raises PoolClosed if there is no broker any more."""
     try:
-        ray.get(worker.broker.settle.remote(worker.config.slot, trial_id, verdict))
+        return ray.get(answer)
     except RayActorError as error:
         raise PoolClosed from error
 
@@ -239,6 +264,6 @@ def _settle(worker: _Worker, trial_id: str, verdict: Event) -> None:
 def _clean_up(worker: _Worker) -> None:
     """Leave the process as the next trial expects it; seeds are each trial's own affair."""
     gc.collect()
-    torch.set_num_threads(worker.config.cpus)
+    reset_torch(worker.config.cpus)
     if worker.runtime.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
+import os
 import secrets
 import shutil
 import time
@@ -22,7 +22,8 @@ from rich.console import Console
 
 from orchestrator.records import Results
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
-from orchestrator.sweeps.driver import Driver, SweepError, readable_record
+from orchestrator.sweeps.aside import set_aside, settle
+from orchestrator.sweeps.driver import Driver, SweepError, SweepRefusedError, readable_record
 from orchestrator.sweeps.interrupts import Interrupts
 from orchestrator.sweeps.observers import Observer
 
@@ -47,6 +48,8 @@ class SweepOptions:
     cpus_per_trial: int | None = None
     retry_failed: bool = True
     """run trials again whose record says that they failed"""
+    again: frozenset[str] = frozenset()
+    """trials that run whatever their record says"""
     strict: bool = False
     """train nothing unless all published values are reached"""
     max_attempts: int = 3
@@ -55,6 +58,8 @@ class SweepOptions:
     """trials after which a slot gets fresh processes; None: never"""
     cache_gib: float = 0.0
     """limit of each machine's cache of decoded pixels; 0: none"""
+    silence_minutes: float | None = None
+    """minutes without a sign of life after which a trial's workers are taken for lost; None: no limit"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +83,39 @@ def run_sweep(
 ) -> SweepSummary:
     """Run all trials of `plans` that are not done, each once even if several plans name it.
 
-    A failed trial is recorded with its reason and fails the trials that need it; the others go on. Raises SweepError
-    if nothing can run at all, GateError if published values are not reached and must be, and KeyboardInterrupt, with
-    everything closed, on Ctrl-C or SIGTERM. `entry` names the function that runs a trial on the workers, as
+    A failed trial is recorded with its reason and fails the trials that need it; the others go on. Raises
+    SweepRefusedError if nothing was begun, as what was asked for cannot be, SweepError if nothing can run (any more),
+    GateError if published values are not reached and must be, and KeyboardInterrupt, with everything closed, on Ctrl-C or
+    SIGTERM. `entry` names the function that runs a trial on the workers, as
     'module:function'. `observers` are told what happens; closing them is up to the caller.
     """
     began = time.monotonic()
     console = console or Console()
     planned = {trial.id: trial for plan in plans for trial in plan.trials}
-    ended = _recorded(planned, results, options.retry_failed)
+    ended = _recorded(planned, results, options)
     trials = [trial for id, trial in planned.items() if id not in ended]
     trials.sort(key=lambda trial: trial.kind != "reference")  # what is quick, and what others are measured by, first
     done_before = sum(ended.get(id, "") is None for id in planned)
     if trials:
         with _only_sweep(results) as storage:
-            _run(trials, ended, results, options, storage, entry, console, observers)
+            set_aside(results, options.again)
+            try:
+                _run(trials, ended, results, options, storage, entry, console, observers)
+            finally:
+                settle(results, options.again)
     completed = sum(ended.get(id, "") is None for id in planned) - done_before
     return SweepSummary(done_before, completed, len(planned) - done_before - completed, time.monotonic() - began)
 
 
-def _recorded(planned: Mapping[str, PlannedTrial], results: Results, retry_failed: bool) -> dict[str, str | None]:
+def _recorded(planned: Mapping[str, PlannedTrial], results: Results, options: SweepOptions) -> dict[str, str | None]:
     """Trials that are over, and inputs from other plans: id -> None if done, else why it failed."""
     ended: dict[str, str | None] = {}
-    for id in planned.keys() | {id for trial in planned.values() for id in trial.spec.inputs}:
+    needed = planned.keys() | {id for trial in planned.values() for id in trial.spec.inputs}
+    for id in needed - options.again:
         record = readable_record(results, id)
         if record and record.status == "completed":
             ended[id] = None
-        elif record and record.error and (not retry_failed or id not in planned):
+        elif record and record.error and (not options.retry_failed or id not in planned):
             ended[id] = f"{record.error.failure_class}: {record.error.message}"
     return ended
 
@@ -121,7 +132,9 @@ def _only_sweep(results: Results) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SweepError(f"another sweep is writing into {results.root}: wait for it, or stop it first") from None
+            raise SweepRefusedError(
+                f"another sweep is writing into {results.root}: wait for it, or stop it first"
+            ) from None
         for stale in base.iterdir():
             if stale.is_dir():
                 shutil.rmtree(stale, ignore_errors=True)
@@ -150,13 +163,23 @@ def _run(
 
     request = cluster.Request(options.slots, options.gpus_per_trial, options.workers_per_trial, options.cpus_per_trial)
     with (
-        _as_sweep_error(cluster.ClusterError, PoolError),
+        _raising(SweepError, cluster.ClusterError, PoolError),
+        _raising(SweepRefusedError, cluster.MisfitError),
         _quiet(console) as display,
         cluster.session() as found,
         Interrupts().listening() as interrupts,
     ):
         shape = cluster.fit(request, cluster.nodes(), len(trials))
-        pool = Pool(shape, results.root, storage, entry, options.max_attempts, options.recycle_after, options.cache_gib)
+        pool = Pool(
+            shape,
+            results.root,
+            storage,
+            entry,
+            options.max_attempts,
+            options.recycle_after,
+            options.cache_gib,
+            silence_s=options.silence_minutes and 60 * options.silence_minutes,
+        )
         with Progress(trials, shape.slots, results, display) as progress:
             _announce(progress, found, shape, len(trials), len(ended))
             driver = Driver(ended, results, pool, progress, storage, interrupts, options.strict, observers)
@@ -179,12 +202,12 @@ def _announce(progress: Progress, found: Any, shape: Any, to_run: int, over: int
 
 
 @contextlib.contextmanager
-def _as_sweep_error(*kinds: type[Exception]) -> Iterator[None]:
-    """What keeps a sweep from running at all is one kind of error to who asked for it."""
+def _raising(kind: type[SweepError], *kinds: type[Exception]) -> Iterator[None]:
+    """Errors of several kinds are one to who asked for the sweep."""
     try:
         yield
     except kinds as error:
-        raise SweepError(str(error)) from None
+        raise kind(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -193,5 +216,5 @@ def _quiet(console: Console) -> Iterator[Console]:
     kept = Console(
         file=console.file, force_terminal=console.is_terminal, width=None if console.is_terminal else console.width
     )
-    with contextlib.redirect_stdout(io.StringIO()):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield kept

@@ -68,13 +68,12 @@ class Bench:
         prepared = open_prepared(trial.location.data)
         if prepared.identity != spec.data.identity:
             raise TrialError(f"{trial.location.data} has changed since the plan was made; run the same command again")
-        clip = WARM.clip(trial)
-        text = clip.text.to(runtime.device)
+        clip = WARM.clip(trial, runtime.device)
         bench = cls(
             spec=spec,
             prepared=prepared,
             clip=clip,
-            text=text,
+            text=clip.text,
             runtime=runtime,
             files=trial.location.files,
             cache=cache,
@@ -86,6 +85,11 @@ class Bench:
         fetch_ahead(prepared, bench.splits.measured_from())
         return bench
 
+    def unchanged(self, trial: PlannedTrial) -> None:
+        """Before anything is measured: the model as it was loaded, if the method has changed what it shares with others."""
+        self.clip = WARM.clip(trial, self.runtime.device)
+        self.text = self.clip.text
+
     @cached_property
     def splits(self) -> Splits:
         """The images of each domain by what they are for."""
@@ -93,7 +97,12 @@ class Bench:
 
     def fetched(self, here: int, needed: int) -> None:
         """Tell whoever watches the trial how many shards of a split are on this machine."""
-        self.runtime.report({"shards_here": float(here), "shards_needed": float(needed)})
+        self.report(shards_here=here, shards_needed=needed)
+
+    def report(self, **metrics: float) -> None:
+        """Tell whoever watches the trial how far it is; the main worker does, for all."""
+        if self.runtime.is_main:
+            self.runtime.report({name: float(value) for name, value in metrics.items()})
 
     def prompt_names(self, prepared: Prepared) -> tuple[str, ...]:
         """The names of a dataset's classes as prompts have them."""
@@ -220,9 +229,7 @@ class Bench:
             shifts = self.energies.finish(watched) if watched else {}
             for variant, outcome in found.items():
                 outcomes[variant, domain, split] = replace(outcome, shift=shifts.get(variant))
-            self.runtime.report(
-                {"evaluated": float(len(outcomes)), "to_evaluate": float(len(passes) * len(predictors))}
-            )
+            self.report(evaluated=len(outcomes), to_evaluate=len(passes) * len(predictors))
         return outcomes
 
     def _outcomes(

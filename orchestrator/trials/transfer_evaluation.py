@@ -72,7 +72,7 @@ def evaluate_transfer(
             groups = bench.groups_of(prepared, domain)
             for name, outcome in evaluate(measured, stream, bench.normalise, bench.runtime, groups).items():
                 outcomes[name, place(ref, domain), "test"] = outcome
-            bench.runtime.report({"transfer_evaluated": float(len(outcomes))})
+            bench.report(transfer_evaluated=len(outcomes))
     return outcomes, reasons
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import shutil
 import traceback
@@ -35,6 +36,7 @@ from orchestrator.trials.bench import MODEL_FILE, TEXT_FILE, Bench, Place
 from orchestrator.trials.environment import describe_environment, peak_memory_bytes, reset_peak_memory
 from orchestrator.trials.features import FEATURES_FILE
 from orchestrator.trials.outcomes import write_predictions
+from orchestrator.trials.process import reset_torch
 from orchestrator.trials.transfer_evaluation import evaluate_transfer, open_transfer
 from orchestrator.trials.warm import TrialError
 from training.checkpoint import save_tensors
@@ -42,7 +44,7 @@ from training.energy import FeatureShift
 from training.evaluate import Outcomes
 from training.fit import Fit, FitResult
 from training.model import load_state
-from training.runtime import Runtime
+from training.runtime import Interrupted, Runtime
 from training.timing import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,8 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
     """
     started = _now()
     reset_peak_memory(runtime.device)
+    reset_torch(runtime.threads)
     _seed_everything(trial.spec.seed)
-    torch.set_num_threads(runtime.threads)
     stopwatch = Stopwatch()
     folder = results.trial(trial.id)
     with _log_to(folder / "log.txt", runtime.is_main):
@@ -66,6 +68,7 @@ def run_trial(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: 
             transfer = open_transfer(trial)
         variants, fitted = _predictors(trial, bench, results, stopwatch)
         with stopwatch.stage("evaluate"):
+            bench.unchanged(trial)
             predictors = {v.name: v.predictor for v in variants}
             outcomes = bench.evaluate_all(predictors)
             no_energy = bench.energies.why_not(predictors)
@@ -165,12 +168,22 @@ def _predictors(
     method = method_class(method_class.Config.model_validate(trial.spec.settings))
     if isinstance(method, PostHoc):
         with stopwatch.stage("derive"):
-            return method.derive(bench.post_hoc_inputs(trial.spec, results)), None
+            return _finite(method.derive(bench.post_hoc_inputs(trial.spec, results))), None
     if not method.trains:
         return [Variant(name="", predictor=bench.zero_shot())], None
     fitted = _train(trial, method, bench, results.trial(trial.id) / "checkpoint", stopwatch)
     classifier = load_state(bench.zero_shot(), fitted.weights).with_text(fitted.text)
     return [Variant(name="", predictor=classifier)], fitted
+
+
+def _finite(variants: Sequence[Variant]) -> Sequence[Variant]:
+    """The variants. Raises TrialError for a parameter that a record cannot hold, before anything is measured."""
+    for variant in variants:
+        for name, value in variant.parameters.items():
+            if not math.isfinite(value):
+                where = f"parameter {name!r} of variant {variant.name!r}"
+                raise TrialError(f"{where} is {value}, and a record holds finite numbers; mend `derive`")
+    return variants
 
 
 def _train(trial: PlannedTrial, method: Method, bench: Bench, folder: Path, stopwatch: Stopwatch) -> FitResult:
@@ -200,6 +213,7 @@ def _train(trial: PlannedTrial, method: Method, bench: Bench, folder: Path, stop
         folder=folder,
         metrics=folder.parent / "metrics.jsonl",
         stopwatch=stopwatch,
+        code=methods.code_identity(spec.method, map(Path, trial.location.plugins)),
     )
     return fit.run()
 
@@ -260,6 +274,9 @@ def _log_to(path: Path, enabled: bool) -> Iterator[None]:
     root.setLevel(min(level, logging.INFO))
     try:
         yield
+    except (Interrupted, KeyboardInterrupt):
+        log.info("interrupted")
+        raise
     except BaseException:
         log.exception("the trial failed")
         raise

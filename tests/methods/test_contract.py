@@ -18,7 +18,10 @@ from tests.conftest import ROOT
 from training.config import Frozen
 from training.types import Task
 
-ALL = [Subject(name) for name in sorted(methods.available())]
+FEW_CS = {"cs": (1.0, 100.0)}
+SETTINGS = {"linear_probe": FEW_CS, "lp_ft": FEW_CS}
+"""Other than the defaults, which are a search over seven C with up to 1,000 iterations each, for every run of a method."""
+ALL = [Subject(name, settings=SETTINGS.get(name, {})) for name in sorted(methods.available())]
 RUN = [subject for subject in ALL if CHECKS and any(c.kind != "any" and c.applies(subject) for c in CHECKS)]
 CASES = [(check, subject) for check in CHECKS for subject in ALL if check.applies(subject)]
 """Check by check: by the time that a method runs again, all others have run."""

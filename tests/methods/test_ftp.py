@@ -110,3 +110,14 @@ def test_the_head_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
 def test_bad_settings_are_refused(bad: dict) -> None:
     with pytest.raises(ValidationError):
         methods.load("ftp").Config.model_validate(bad)
+
+
+def test_a_head_that_the_recipe_freezes_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"freeze_head": True, "lr": 3e-3})
+    fit = bench.fit(make_method("ftp"), tmp_path / "frozen", recipe=recipe)
+    weights = fit.run().weights
+    assert torch.equal(weights["head"], bench.head)
+    assert not same(weights, dict(bench.model().state_dict()))
+    without = bench.fit(make_method("ftp", {"project_head": False}), tmp_path / "without", recipe=recipe)
+    assert same(weights, without.run().weights)  # a tensor that is not trained does not matter to the others
+    assert float(fit.method.ratio) == float(without.method.ratio)

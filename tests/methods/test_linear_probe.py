@@ -97,3 +97,14 @@ def test_neither_recipe_nor_seed_matters(bench: Bench, tmp_path: Path) -> None:
 def test_bad_settings_are_refused(bad: dict) -> None:
     with pytest.raises(ValidationError):
         methods.load("linear_probe").Config.model_validate(bad)
+
+
+def test_a_solver_that_stops_early_says_so(golden: dict, caplog) -> None:
+    features, labels = problem(golden)
+    with caplog.at_level(logging.WARNING):
+        logistic_regression(features, labels, torch.zeros(6, 4), 1e3, max_iter=1000)
+    assert not caplog.records
+    weights = logistic_regression(features, labels, torch.zeros(6, 4), 1e3, max_iter=3).requires_grad_()
+    (F.cross_entropy(features @ weights, labels) + weights.square().sum() / (2 * 1e3 * len(labels))).backward()
+    said = f"with C 1000 has not converged in 3 iterations of L-BFGS (gradient norm {float(weights.grad.norm()):.1e})"
+    assert said in caplog.text

@@ -152,9 +152,8 @@ def test_the_matrix_depends_on_the_text_tower_alone(bench: Bench, tiny_clip: Pre
     assert float(first.trace()) == pytest.approx(1.0, rel=1e-5)  # unit vectors
 
 
-@pytest.mark.parametrize("infinity", ["inf", ".inf", float("inf")])
-def test_infinity_has_one_spelling(infinity: str | float) -> None:
-    config = methods.load("lipsum_ft").Config.model_validate({"num_texts": infinity})
+def test_infinity_survives_json() -> None:
+    config = methods.load("lipsum_ft").Config.model_validate({"num_texts": "inf"})
     assert config.num_texts == "inf"
     assert config.model_validate(config.model_dump(mode="json")) == config
 
@@ -176,7 +175,8 @@ def test_the_closed_form_resumes_and_with_strength_zero_is_ft(bench: Bench, tmp_
         {"strength": -1},
         {"num_texts": 0},
         {"num_texts": "many"},
-        {"num_texts": -float("inf")},
+        {"num_texts": float("inf")},
+        {"num_texts": ".inf"},
         {"token_length": 0},
         {"lambda": 1},
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from torch import Tensor
 from datasets.shards import Prepared
 from methods.base import Method, NoSettings
 from tests.bench import RECIPE, Bench, Killed, kill_at, make_method
-from training.fit import NonFiniteLossError
+from training.checkpoint import load_tensors, save_tensors
+from training.fit import Fit, NonFiniteLossError
+from training.metrics_log import MetricsLog
 from training.model import ImageClassifier, PretrainedClip, load_state, state_dict
-from training.types import Batch, Losses
+from training.optim import PhaseError
+from training.runtime import Runtime
+from training.types import Batch, Losses, Phase, Task
 
 
 @pytest.fixture
@@ -149,3 +154,87 @@ def test_weights_load_into_a_fresh_model(bench: Bench, tmp_path: Path) -> None:
     result = bench.run("ft", tmp_path)
     model = load_state(bench.model(), result.weights)
     assert bench.score(model) == (result.trace[-1].accuracy, result.trace[-1].nll)
+
+
+class Lazy(Method):
+    """Fills its state step by step."""
+
+    title, paper = "Lazy", "none"
+    resumable = ("momentum",)
+
+    def setup(self, model: ImageClassifier, task: Task) -> list[Phase]:
+        self.momentum: dict[str, Tensor] = {}
+        return list(super().setup(model, task))
+
+    @torch.no_grad()
+    def after_step(self, model: ImageClassifier, step: int) -> None:
+        for name, parameter in model.named_parameters():
+            if name not in self.momentum:
+                self.momentum[name] = torch.zeros_like(parameter)
+            self.momentum[name].mul_(0.9).add_(parameter.grad)
+            parameter.sub_(1e-3 * self.momentum[name])
+
+
+def test_state_that_steps_fill_is_resumed(bench: Bench, tmp_path: Path) -> None:
+    whole = bench.fit(Lazy(NoSettings()), tmp_path / "whole").run().weights
+    with pytest.raises(Killed):
+        kill_at(bench.fit(Lazy(NoSettings()), tmp_path / "cut"), 7).run()
+    assert equal(bench.fit(Lazy(NoSettings()), tmp_path / "cut").run().weights, whole)
+
+
+def steps_of(fit: Fit) -> list[int]:
+    """The steps that a run takes."""
+    steps: list[int] = []
+    fit.method.after_step = lambda model, step: steps.append(step)  # type: ignore[method-assign]
+    fit.run()
+    return steps
+
+
+def cut(bench: Bench, folder: Path, **changes: str) -> Fit:
+    """A run in the folder of one that died after step 7, with a checkpoint of step 4."""
+    with pytest.raises(Killed):
+        kill_at(bench.fit(make_method("ft"), folder), 7).run()
+    return replace(bench.fit(make_method("ft"), folder), **changes)
+
+
+def test_a_checkpoint_of_other_code_is_not_continued(bench: Bench, tmp_path: Path, caplog) -> None:
+    assert steps_of(cut(bench, tmp_path, code="sha256:new")) == list(range(1, 13))
+    assert "checkpoint of step 4 was left by other code of this method or of its training; starting anew" in caplog.text
+
+
+@pytest.mark.parametrize("keep", [-100, 0])
+def test_a_damaged_checkpoint_is_thrown_away(bench: Bench, tmp_path: Path, caplog, keep: int) -> None:
+    fit = cut(bench, tmp_path)
+    path = tmp_path / "checkpoint/checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert steps_of(fit) == list(range(1, 13))
+    assert caplog.text.count("the checkpoint is damaged (") == caplog.text.count("; starting anew") == 1
+
+
+def test_the_seconds_of_both_processes_are_added(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint/checkpoint.safetensors"
+    fit = cut(bench, tmp_path)
+    tensors, meta = load_tensors(path)
+    save_tensors(path, tensors, {**meta, "seconds": {"load": 50.0, "setup": 1000.0}})
+    fit.stopwatch.seconds = {"load": 7.0}
+    fit.run()
+    assert fit.stopwatch.seconds["load"] == 57.0
+    assert 1000.0 < fit.stopwatch.seconds["setup"] < 1100.0
+    assert fit.stopwatch.seconds["train"] < 100.0
+
+
+def test_one_step_that_would_move_nothing_is_refused(bench: Bench, tmp_path: Path) -> None:
+    one = RECIPE.model_copy(update={"num_steps": 1})
+    with pytest.raises(
+        PhaseError, match=r"'finetune': its only step would have the learning rate 0.*warmup_fraction: 0"
+    ):
+        bench.fit(make_method("ft"), tmp_path, recipe=one).run()
+    free = bench.run("ft", tmp_path, recipe=one.model_copy(update={"warmup_fraction": 0.0})).weights
+    assert not torch.equal(free["head"], bench.head)
+
+
+def test_a_number_that_is_none_is_null_in_the_metrics(tmp_path: Path) -> None:
+    MetricsLog(tmp_path / "metrics.jsonl", Runtime()).write(
+        {"step": 3, "a": float("nan"), "b": -float("inf"), "c": 0.5}
+    )
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 3, "a": null, "b": null, "c": 0.5}\n'
