@@ -2,6 +2,7 @@
 
     python -m perf.report                    # 10,004 trials: 4 models, 5 sources, 20 methods, 25 seeds, 500 images a domain
     python -m perf.report --methods 2001 --seeds 1 --models 1    # the same number of trials in tables of 2,004 rows
+    python -m perf.report --one-table        # 10,000 rows in one table, all of them ranked
 
 Records are made first (a minute, about 1 GB) and removed at the end, unless they are to be kept: --folder. The report is
 made by fresh processes: without anything kept from before, then again with what the first kept. On a shared machine believe
@@ -42,9 +43,12 @@ def main() -> None:
     parser.add_argument("--methods", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=25)
     parser.add_argument("--images", type=int, default=500, help="of each domain; 0: no per-image outcomes")
+    parser.add_argument("--one-table", action="store_true", help="1 model, 1 source, 1 seed and 9,997 methods")
     parser.add_argument("--folder", type=Path, help="keep the records here; used as they are if they are there")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.one_table:
+        given.models, given.sources, given.methods, given.seeds = 1, 1, 9_997, 1
     if given.measure:
         print(json.dumps(_measure(given.measure)))
         return

@@ -1,8 +1,9 @@
 """Intervals, ranks, calibration and classes of a board's tables, from the per-image outcomes of its trials. No ray, no torch.
 
-Every table with more than one row: all its rows have to be about the same images and the same seeds, for only then are
-differences paired. A row that is not has no interval, and says why. What was computed is kept in results/cache/statistics,
-by a hash of what went into it, so that a page can be made again while a sweep runs and only what is new is computed.
+All rows of a table have to be about the same images and the same seeds, for only then are differences paired; where seeds have
+images of their own, rows of a seed are (`image_sets`). A row that is not has no interval, and says why. What was computed is
+kept in results/cache/statistics, by a hash of what went into it, so that a page can be made again while a sweep runs and only
+what is new is computed.
 """
 
 from __future__ import annotations
@@ -17,35 +18,39 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from orchestrator.analysis.aggregate import Board, Table
-from orchestrator.analysis.calibration import class_changes, curve
 from orchestrator.analysis.intervals import (
-    Calibration,
-    ClassChanges,
-    ComparisonIntervals,
-    Interval,
     RowStatistics,
     TableStatistics,
 )
+from orchestrator.analysis.linear_folds import FoldReferences
+from orchestrator.analysis.linear_rows import SaidStatistics
 from orchestrator.analysis.outcome_file import file_stamp
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import Cell, ReadAhead, RowOutcomes, SharedImages
+from orchestrator.analysis.row_numbers import RowNumbers, seen_unseen_domains
+from orchestrator.analysis.row_outcomes import (
+    Cell,
+    Cells,
+    OfLastRow,
+    ReadAhead,
+    Right,
+    SharedImages,
+    done_by_seed,
+    unions,
+)
 from orchestrator.analysis.rows import Row
-from orchestrator.analysis.statistics import Correct, Estimate, PairedBootstrap, rank
 from orchestrator.analysis.transfer_intervals import transfer_intervals
 from orchestrator.records import Results, write_atomic
 
-VERSION = 2
+VERSION = 5
 """Part of every hash: raise it when the numbers made from the same files change."""
 
 KEPT_BYTES, KEPT_DAYS = 64 * 2**20, 30
 """Of the statistics that the last report did not use: how much is kept, by the time of last use, and for how long."""
 
-Cells = Mapping[str, list[Cell]]
+RowCells = Mapping[str, list[Cell]]
 """domain -> a cell for each seed, or one that holds for all"""
 
 
@@ -53,20 +58,17 @@ Cells = Mapping[str, list[Cell]]
 class _Inputs:
     """What a table's statistics are made from: for each row its cells, or why it has none."""
 
-    cells: dict[int, Cells]
+    cells: dict[int, RowCells]
     reasons: dict[int, str]
     seeds: tuple[int, ...]
 
 
 def with_statistics(results: Results, board: Board) -> Board:
-    """The board with intervals in each table of several rows; files are read and the cache is kept below `results`."""
+    """The board with intervals in each table; files are read and the cache is kept below `results`."""
     folder = results.root / "cache" / "statistics"
     used: set[Path] = set()
     tables = []
     for table in board.tables:
-        if len(table.rows) < 2:
-            tables.append(table)
-            continue
         inputs = _inputs(table)
         path = folder / f"{_digest(results, table, inputs)}.json"
         used.add(path)
@@ -110,11 +112,15 @@ def _digest(results: Results, table: Table, inputs: _Inputs) -> str:
         "ece_bins": table.ece_bins,
         "cells": inputs.cells,
         "names": [row.name for row in table.rows],
+        "chosen": [row.chosen for row in table.rows],
         "reasons": inputs.reasons,
         "references": [[row is other for row in table.rows] for other in (table.zero_shot, table.baseline)],
         "sources": table.sources,
         "shifted": table.shifted,
         "transfer": table.transfer,
+        "seen_unseen": seen_unseen_domains(table),
+        "folds": [row.folds for row in table.rows] if table.leave_one_out else [],
+        "reference_split": table.reference_split,
         "files": {trial: file_stamp(results.trial(trial) / "predictions.parquet") for trial in trials},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
@@ -130,7 +136,8 @@ def _inputs(table: Table) -> _Inputs:
     for index, own in seeds.items():
         if own != common:
             reasons[index] = f"its seeds are {_listed(own)}, those of most rows {_listed(common)}"
-    cells = {index: _cells(table, row) for index, row in whole.items() if index not in reasons}
+    make = Cells()
+    cells = {index: _cells(table, row, make) for index, row in whole.items() if index not in reasons}
     return _Inputs(cells, reasons, common)
 
 
@@ -144,107 +151,46 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _cells(table: Table, row: Row) -> Cells:
+def _cells(table: Table, row: Row, make: Cells) -> RowCells:
     """Where a row's outcomes lie; on a domain that is held out, those of the trials that did not train on it."""
-    done = [o.trial for o in row.outcomes if o.status == "done"]
-    done.sort(key=lambda trial: trial.spec.seed)
+    done = done_by_seed(row.outcomes)
     cells = {}
     for domain in (*table.sources, *table.shifted):
         split = table.reference_split if domain in table.sources else "test"
-        own = [t for t in done if not table.leave_one_out or domain not in t.spec.data.sources]
-        cells[domain] = [Cell(trial.id, (row.variant, domain, split)) for trial in own]
+        own = [o for o in done if not table.leave_one_out or domain not in o.trial.spec.data.sources]
+        cells[domain] = [make.own(o, row.variant, domain, split) for o in own]
     return cells
 
 
 def _statistics(results: Results, table: Table, inputs: _Inputs) -> TableStatistics:
-    outcomes: dict[int, RowOutcomes] = {}
+    right: dict[int, Right] = {}
     reasons = dict(inputs.reasons)
     trials = (cell.trial for cells in inputs.cells.values() for of_domain in cells.values() for cell in of_domain)
+    num_seeds = max(len(inputs.seeds), 1)
+    said = SaidStatistics(table)
     with ReadAhead(results, trials) as files:
-        images = SharedImages(results, max(len(inputs.seeds), 1), files.take)
+        read = OfLastRow(files)
+        asked = ((table.rows[index].name, cells) for index, cells in inputs.cells.items())
+        images = SharedImages(results, num_seeds, read, unions(results, asked))
+        folds = FoldReferences(results, table, inputs.cells, num_seeds, read)
         for index, cells in inputs.cells.items():
+            read.only({cell.trial for of_domain in cells.values() for cell in of_domain})
             try:
-                outcomes[index] = images.row(table.rows[index].name, cells)
+                found = images.row(table.rows[index].name, cells)
+                said.add(index, found)
             except PredictionsError as error:
                 reasons[index] = str(error)
-    numbers = _Numbers(table, outcomes, {domain: block.labels for domain, block in images.first.items()})
-    beside = {} if table.leave_one_out else transfer_intervals(results, table, outcomes, len(inputs.seeds))
+                continue
+            right[index] = found.right
+            if table.leave_one_out:
+                folds.add(index)
+    beside = transfer_intervals(results, table, right, len(inputs.seeds))
+    numbers = RowNumbers(table, right, images.labels(), said.finish(), folds)
     return TableStatistics(
         rows=tuple(
             RowStatistics(why=reasons[index]) if index in reasons else numbers.row(index, beside.get(index, {}))
             for index in range(len(table.rows))
         ),
-        num_ranked=len(outcomes),
-        seeds=inputs.seeds if outcomes else (),
+        num_ranked=sum(not table.rows[index].chosen for index in right),
+        seeds=inputs.seeds if right else (),
     )
-
-
-class _Numbers:
-    """The statistics of the rows whose outcomes are there: index in the table -> outcomes."""
-
-    def __init__(
-        self, table: Table, outcomes: Mapping[int, RowOutcomes], labels: Mapping[str, NDArray[np.int32]]
-    ) -> None:
-        self.table, self.outcomes, self.labels = table, outcomes, labels
-        self.parts = {name: part for name, part in (("reference", table.sources), ("shift", table.shifted)) if part}
-        self.place = {index: place for place, index in enumerate(outcomes)}
-        if not outcomes:
-            return
-        bootstrap = PairedBootstrap({domain: self._all(domain) for domain in labels})
-        self.ranks = rank(bootstrap, table.shifted).intervals
-        self.domains = {domain: _intervals(bootstrap.accuracies([domain])) for domain in labels}
-        self.means = {name: _intervals(bootstrap.accuracies(part)) for name, part in self.parts.items()}
-        self.zero_shot, self.baseline = self._index(table.zero_shot), self._index(table.baseline)
-        self.versus = {
-            other: {
-                name: _intervals(bootstrap.differences(self.place[other], part)) for name, part in self.parts.items()
-            }
-            for other in (self.zero_shot, self.baseline)
-            if other is not None
-        }
-
-    def row(self, index: int, beside: Mapping[str, Interval]) -> RowStatistics:
-        """`beside`: intervals on datasets of transfer."""
-        place, several = self.place[index], len(self.outcomes) > 1
-        zero_shot = self.zero_shot
-        return RowStatistics(
-            domains={domain: found[place] for domain, found in self.domains.items()} | dict(beside),
-            **{name: found[place] for name, found in self.means.items()},
-            to_zero_shot=self._compared(index, zero_shot),
-            to_baseline=self._compared(index, self.baseline),
-            rank=self.ranks[place] if several else None,
-            calibration=self._calibration(index),
-            classes={} if zero_shot is None or zero_shot == index else self._classes(index, zero_shot),
-        )
-
-    def _all(self, domain: str) -> Correct:
-        """(rows, seeds, images)"""
-        return np.stack([found.correct[domain] for found in self.outcomes.values()])
-
-    def _index(self, row: Row | None) -> int | None:
-        """Place in the table of a row that has outcomes."""
-        return next((index for index in self.outcomes if self.table.rows[index] is row), None)
-
-    def _compared(self, index: int, other: int | None) -> ComparisonIntervals:
-        if other is None or other == index:
-            return ComparisonIntervals()
-        return ComparisonIntervals(**{name: found[self.place[index]] for name, found in self.versus[other].items()})
-
-    def _calibration(self, index: int) -> dict[str, Calibration]:
-        own = self.outcomes[index]
-        return {name: self._curve(own, part) for name, part in self.parts.items()}
-
-    def _curve(self, own: RowOutcomes, part: Sequence[str]) -> Calibration:
-        confidences = [own.confidences[domain].ravel() for domain in part]
-        return curve(confidences, [own.correct[domain].ravel() for domain in part], self.table.ece_bins)
-
-    def _classes(self, index: int, zero_shot: int) -> dict[str, ClassChanges]:
-        ours, others = self.outcomes[index].correct, self.outcomes[zero_shot].correct
-        return {
-            name: class_changes([self.labels[d] for d in part], [ours[d] for d in part], [others[d] for d in part])
-            for name, part in self.parts.items()
-        }
-
-
-def _intervals(estimates: Sequence[Estimate]) -> list[Interval]:
-    return [Interval(low=of.low, high=of.high) for of in estimates]

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from orchestrator.analysis.image_sets import First, Inside, image_gains, image_set, over_union, union
+from orchestrator.analysis.metrics import class_means
+from orchestrator.analysis.outcome_file import Block, check_of_record, counted, counts_of
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
+from orchestrator.analysis.products import Outcomes
 from orchestrator.analysis.statistics import Estimate, PairedBootstrap, holm
 from orchestrator.manifest.errors import suggestion
-from orchestrator.records import Loaded, Results
+from orchestrator.records import Loaded, Results, TrialRecord
 from orchestrator.spec import BenchmarkPlan, PlannedTrial
 
 MEAN = "shift mean"
 """Name of the mean over the shifted domains."""
+MOST_NAMES = 25
+"""That an error lists."""
 
 
 class CompareError(ValueError):
@@ -35,6 +41,12 @@ class Side:
     targets: tuple[str, ...]
     seeds: dict[int | None, str]
     """seed -> trial id"""
+    images: dict[int | None, int]
+    """seed -> which images it was measured on, where seeds have images of their own (`image_sets.image_set`)"""
+    records: dict[int | None, TrialRecord]
+    """seed -> what the trial measured"""
+    pooled: bool
+    """the sources were measured on their held-out images alone"""
 
     @property
     def place(self) -> str:
@@ -59,6 +71,35 @@ class DomainComparison:
     """(class, difference in accuracy, images) of each class that differs, the greatest gain first; empty for a mean"""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two rows on one domain."""
+
+    correct: NDArray[np.bool_]
+    """(2, S, N) whether each is right"""
+    labels: NDArray[np.int32]
+    """(N,)"""
+    inside: NDArray[np.bool_] | None = None
+    """(2, S, N) whether a row has the image with this seed; None where all have all"""
+
+    @property
+    def contributions(self) -> Outcomes:
+        """What seeds and images contribute to the accuracies."""
+        return self.correct if self.inside is None else over_union(self.correct, self.inside)
+
+    def only(self, row: int) -> NDArray[np.bool_]:
+        """(S, N) where `row` is right and the other, which has the image too, is not."""
+        only: NDArray[np.bool_] = self.correct[row] & ~self.correct[1 - row]
+        return only if self.inside is None else only & self.inside[1 - row]
+
+    def classes(self) -> tuple[tuple[int, float, int], ...]:
+        """(class, gain, images that both rows have) of classes that differ, the greatest gain first."""
+        both: Inside | None = None if self.inside is None else self.inside[0] & self.inside[1]
+        shared, gains = image_gains(self.correct[0], self.correct[1], both)
+        found = [(c.label, c.mean, c.num_images) for c in class_means(self.labels[shared], gains)]
+        return tuple(sorted((row for row in found if row[1]), key=lambda row: (-row[1], row[0])))
+
+
 def sides(plans: Sequence[BenchmarkPlan], loaded: Loaded) -> Iterator[Side]:
     """Every row with at least one finished trial. What does not train stands in each table, so it is given once for each."""
     for plan in plans:
@@ -79,9 +120,20 @@ def _rows(benchmark: str, sources: tuple[str, ...], trials: Sequence[PlannedTria
         variants = dict.fromkeys(e.variant for t in group for e in loaded.records[t.id].evaluations)
         for variant in variants:
             name = label + (f" of {of}" if of else "") + (f", {variant}" if variant else "")
-            seeds = {None if _is_constant(t) else t.spec.seed: t.id for t in group}
-            targets = group[0].spec.data.targets
-            yield Side(name, benchmark, group[0].model, sources, variant, targets, seeds)
+            seeds = {None if _is_constant(t) else t.spec.seed: t for t in group}
+            data = group[0].spec.data
+            yield Side(
+                name=name,
+                benchmark=benchmark,
+                model=group[0].model,
+                sources=sources,
+                variant=variant,
+                targets=data.targets,
+                seeds={seed: trial.id for seed, trial in seeds.items()},
+                images={seed: image_set(trial.spec.data, "test") for seed, trial in seeds.items()},
+                records={seed: loaded.records[trial.id] for seed, trial in seeds.items()},
+                pooled=data.target_split == "in",
+            )
 
 
 def _is_constant(trial: PlannedTrial) -> bool:
@@ -91,18 +143,35 @@ def _is_constant(trial: PlannedTrial) -> bool:
 
 def find(known: Sequence[Side], name: str, benchmark: str | None, model: str | None, source: str | None) -> list[Side]:
     """The rows of a name, within a benchmark, model and reference domain if given. Raises CompareError if there is none."""
-    found = [
-        side
-        for side in known
-        if side.name == name
-        and benchmark in (None, side.benchmark)
-        and model in (None, side.model)
-        and source in (None, "+".join(side.sources))
-    ]
+    own = [side for side in known if side.name == name]
+    if not own:
+        raise CompareError(f"no finished row {name!r}{_near(name, list(dict.fromkeys(side.name for side in known)))}")
+    asked = {"--benchmark": benchmark, "--model": model, "--source": source}
+    for option, value in asked.items():
+        there = list(dict.fromkeys(_options(side)[option] for side in own))
+        if value is not None and value not in there:
+            raise CompareError(f"{option} {value!r}: no finished row {name!r} is of it{_near(value, there)}")
+    given = {option: value for option, value in asked.items() if value is not None}
+    found = [side for side in own if given.items() <= _options(side).items()]
     if not found:
-        names = list(dict.fromkeys(side.name for side in known))
-        raise CompareError(f"no finished row {name!r}{suggestion(name, names)}")
+        places = "; ".join(dict.fromkeys(side.place for side in own))
+        words = " ".join(f"{option} {value}" for option, value in given.items())
+        raise CompareError(f"no finished row {name!r} with {words} together; it stands in {places}")
     return found
+
+
+def _options(side: Side) -> dict[str, str]:
+    """What the options of the command would be for it."""
+    return {"--benchmark": side.benchmark, "--model": side.model, "--source": "+".join(side.sources)}
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """What may have been meant: names that begin so if there are any, else the nearest one and what is known."""
+    begin = sorted(of for of in known if name and of.startswith(name))
+    if not begin:
+        return suggestion(name, known)
+    more = f", and {len(begin) - MOST_NAMES} more" if len(begin) > MOST_NAMES else ""
+    return f"; those that begin so: {', '.join(map(repr, begin[:MOST_NAMES]))}{more}"
 
 
 def pick(
@@ -132,7 +201,7 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     chosen = list(domains or one.targets)
     seeds = _common(one, two)
     outcomes = {domain: _paired(results, one, two, seeds, domain) for domain in chosen}
-    bootstrap = PairedBootstrap({domain: correct for domain, (correct, _) in outcomes.items()})
+    bootstrap = PairedBootstrap({domain: pair.contributions for domain, pair in outcomes.items()})
     shifted = [domain for domain in chosen if domain not in one.sources]
     questions: list[tuple[str, list[str]]] = [(domain, [domain]) for domain in chosen]
     if len(shifted) > 1 and domains is None:
@@ -141,8 +210,8 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     adjusted = holm([estimate.p for estimate in estimates])
     found = []
     for (name, asked), estimate, p in zip(questions, estimates, adjusted, strict=True):
-        first, second = (sum(int(_only(outcomes[d][0], row).sum()) for d in asked) for row in (0, 1))
-        classes = _classes(*outcomes[name]) if name in outcomes else ()
+        first, second = (sum(int(outcomes[d].only(row).sum()) for d in asked) for row in (0, 1))
+        classes = outcomes[name].classes() if name in outcomes else ()
         accuracies = bootstrap.accuracy(0, asked).value, bootstrap.accuracy(1, asked).value
         found.append(DomainComparison(name, accuracies, estimate, p, first, second, classes))
     return found
@@ -158,37 +227,31 @@ def _common(one: Side, two: Side) -> list[int | None]:
     return list(common)
 
 
-def _paired(
-    results: Results, one: Side, two: Side, seeds: Sequence[int | None], domain: str
-) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """(2, S, N) whether each row is right, and the N labels. Raises PredictionsError if the images differ."""
-    rows = []
-    keys: tuple[str, ...] = ()
-    labels: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+def _paired(results: Results, one: Side, two: Side, seeds: Sequence[int | None], domain: str) -> _Pair:
+    """Raises PredictionsError if a file is missing or not of its record, or its images are others than those before."""
+    firsts: dict[int, First] = {}
+    rows: list[list[NDArray[np.bool_]]] = []
+    sets: list[list[int]] = []
     for side in (one, two):
-        row = []
-        for seed in seeds:
-            path = _path(results, side, seed)
-            found = read_predictions(path, side.variant, domain)
-            if keys and found.keys != keys:
-                raise PredictionsError(f"{path}: its images of {domain} are others than those of {one.name!r}")
-            keys, labels = found.keys, found.labels
-            row.append(found.correct)
-        rows.append(row)
-    return np.array(rows, dtype=bool), labels
-
-
-def _path(results: Results, side: Side, seed: int | None) -> Path:
-    return results.trial(side.seeds[None if None in side.seeds else seed]) / "predictions.parquet"
-
-
-def _only(correct: NDArray[np.bool_], row: int) -> NDArray[np.bool_]:
-    """(S, N) where `row` is right and the other is not."""
-    only: NDArray[np.bool_] = correct[row] & ~correct[1 - row]
-    return only
-
-
-def _classes(correct: NDArray[np.bool_], labels: NDArray[np.int32]) -> tuple[tuple[int, float, int], ...]:
-    difference = correct[0].mean(axis=0) - correct[1].mean(axis=0)
-    rows = [(int(c), float(difference[labels == c].mean()), int((labels == c).sum())) for c in np.unique(labels)]
-    return tuple(sorted((row for row in rows if row[1]), key=lambda row: (-row[1], row[0])))
+        split = "val" if one.pooled and domain in one.sources else "test"
+        keys = [None if None in side.seeds else seed for seed in seeds]
+        sets.append([side.images[key] for key in keys])
+        rows.append([])
+        for key, own in zip(keys, sets[-1], strict=True):
+            path = results.trial(side.seeds[key]) / "predictions.parquet"
+            found = read_predictions(path, side.variant, domain, split)
+            place = side.variant, domain, split
+            check_of_record(side.seeds[key], place, counted(found.correct), counts_of(side.records[key]).get(place))
+            block = Block(pa.array(found.keys), found.labels, found.correct, found.confidences, found.nlls)
+            known = firsts.setdefault(own, First(side.name, block))
+            if not block.same_images(known.block):
+                raise PredictionsError(f"{path}: its images of {domain} are others than those of {known.name!r}")
+            rows[-1].append(found.correct)
+    images = union(firsts)
+    if images is None:
+        first = next(iter(firsts.values())).block
+        if any(not first.same_images(other.block) for other in firsts.values()):
+            raise PredictionsError(f"{domain}: an image comes twice with one seed, or has two labels")
+        return _Pair(np.array(rows, dtype=np.bool_), first.labels)
+    correct = np.stack([images.padded(row, own) for row, own in zip(rows, sets, strict=True)])
+    return _Pair(correct, images.labels, np.stack([images.inside(own) for own in sets]))

@@ -15,7 +15,8 @@ from orchestrator.planning.stale import Stale
 from orchestrator.records import Loaded, TrialRecord
 from orchestrator.spec import BenchmarkPlan, Location, PlannedTrial, TrialSpec
 
-Status = Literal["done", "failed", "missing"]
+Status = Literal["done", "failed", "stale", "missing"]
+"""stale: it has no record, but its cell has one that was made with other code, data, weights or settings"""
 Kind = Literal["reference", "trained", "post_hoc"]
 
 NOWHERE = Location(data="", pretrained="")
@@ -32,9 +33,15 @@ class Outcome:
     reason: str = ""
     """why there is no result; '' for done"""
     stale: Stale | None = None
-    """of a missing trial: the record that its cell had before code, data or settings changed"""
+    """of a stale trial: the record that its cell had before code, data or settings changed"""
     no_ece: str = ""
     """why its ECE cannot be had in the bins that were asked for"""
+    chosen: str | None = None
+    """of a row that was chosen when the report was made (`orchestrator.analysis.choice`): which variant; None: no such row"""
+
+    def shown(self, variant: str) -> str:
+        """The variant of its record that a row of `variant` shows."""
+        return variant if self.chosen is None else self.chosen
 
 
 def outcome(
@@ -46,8 +53,14 @@ def outcome(
     if record is None:
         if trial.id in unreadable:
             return Outcome(trial, "missing", None, f"record cannot be read: {unreadable[trial.id]}")
+        if trial.id in loaded.left_out:
+            return Outcome(trial, "missing", None, loaded.left_out[trial.id])
         former = (stale or {}).get(trial.id)
-        return Outcome(trial, "missing", None, former.reason if former else "not run", former)
+        return (
+            Outcome(trial, "stale", None, former.reason, former)
+            if former
+            else Outcome(trial, "missing", None, "not run")
+        )
     if record.error is None:
         return Outcome(trial, "done", record, no_ece=loaded.no_ece.get(trial.id, ""))
     kind = "dependency failed" if record.error.failure_class == "dependency" else "failed"

@@ -11,17 +11,43 @@ from training.config import Frozen
 
 
 class Interval(Frozen):
-    """95 %, of a fraction or of a difference of fractions."""
+    """95 %, of a fraction, of a difference of fractions, or of nats."""
 
     low: float
     high: float
 
 
-class ComparisonIntervals(Frozen):
-    """Of the differences to another row; None for the row itself, or where the other has none."""
+class Difference(Interval):
+    """Of a difference of accuracies to another row, with its test."""
+
+    p: float | None = Field(None, description="two-sided, against 0")
+    adjusted_p: float | None = Field(
+        None,
+        description="Holm's, over the rows of the table that are compared with the same row on the same part; None for a row "
+        "that was chosen when the report was made",
+    )
+
+
+class PartIntervals(Frozen):
+    """Of a number on the reference domains and on the shifted ones; None without."""
 
     reference: Interval | None = None
     shift: Interval | None = None
+
+
+class PartDifferences(PartIntervals):
+    """Of the difference to another row on the reference domains and on the shifted ones; None without."""
+
+    reference: Difference | None = None
+    shift: Difference | None = None
+
+
+class SeenUnseenIntervals(Frozen):
+    """Of generalised zero-shot learning."""
+
+    seen: Interval | None = None
+    unseen: Interval | None = None
+    harmonic: Interval | None = None
 
 
 class CurveBin(Frozen):
@@ -62,8 +88,13 @@ class RowStatistics(Frozen):
     )
     reference: Interval | None = None
     shift: Interval | None = None
-    to_zero_shot: ComparisonIntervals = ComparisonIntervals()
-    to_baseline: ComparisonIntervals = ComparisonIntervals()
+    worst: Interval | None = None
+    to_zero_shot: PartDifferences = PartDifferences()
+    to_baseline: PartDifferences = PartDifferences()
+    nll: PartIntervals = PartIntervals()
+    ece: PartIntervals = Field(PartIntervals(), description="in as many bins as the table has")
+    by_class: SeenUnseenIntervals = SeenUnseenIntervals()
+    by_image: SeenUnseenIntervals = SeenUnseenIntervals()
     rank: tuple[int, int] | None = Field(None, description="best and worst place by shift mean that cannot be excluded")
     calibration: dict[str, Calibration] = Field(default_factory=dict, description="'reference', 'shift'")
     classes: dict[str, ClassChanges] = Field(default_factory=dict, description="'reference', 'shift'")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.bad_input import BadInputError, bad_input
-from orchestrator.records import Loaded, Results, TrialRecord, load_plans, load_records, write_plan
+from orchestrator.records import Loaded, Results, ResultsError, TrialRecord, load_plans, load_records, write_plan
 from orchestrator.spec import BenchmarkPlan
 
 PLAN_FACTS = ("dataset", "domains")
@@ -114,6 +114,8 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
     if problems := [*(line for choice in choices.values() for line in choice.problems), *problems]:
         raise MergeConflictError(problems)
     target = Results(to)
+    # Also where no trial has a record yet: what was merged is a folder of results, which can be merged again.
+    (to / "trials").mkdir(parents=True, exist_ok=True)
     for id, choice in sorted(choices.items()):
         _copy(Results(choice.taken.root).trial(id), target.trial(id))
     for plan in plans.values():
@@ -174,7 +176,7 @@ def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]
     homes: dict[str, Path] = {}
     problems = []
     for root in sources:
-        with bad_input(ValueError):
+        with bad_input(ResultsError):
             found = load_plans(Results(root))
         for plan in found:
             known = plans.setdefault(plan.benchmark, plan)

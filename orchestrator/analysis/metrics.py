@@ -71,10 +71,22 @@ def expected_calibration_error(
     return sum(b.num_images * abs(b.accuracy - b.confidence) for b in bins) / len(correct)
 
 
-def per_class_accuracy(labels: NDArray[np.integer], correct: NDArray[np.bool_]) -> dict[int, float]:
-    """Label -> share of its images that are right; labels without images are left out."""
-    counts, hits = np.bincount(labels), np.bincount(labels, weights=correct)
-    return {int(label): float(hits[label] / counts[label]) for label in np.flatnonzero(counts)}
+@dataclass(frozen=True, slots=True)
+class ClassMean:
+    """The mean of something over the images of a class."""
+
+    label: int
+    mean: float
+    num_images: int
+
+
+def class_means(labels: NDArray[np.integer], values: NDArray[np.bool_ | np.floating]) -> list[ClassMean]:
+    """Of outcomes: the accuracy of each class; of their differences: its change. Both arguments are (N,).
+
+    In the order of labels; those without images are left out.
+    """
+    counts, sums = np.bincount(labels), np.bincount(labels, weights=values)
+    return [ClassMean(int(i), float(sums[i] / counts[i]), int(counts[i])) for i in np.flatnonzero(counts)]
 
 
 def relative_accuracy(shift: float, reference: float) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from orchestrator.analysis.predictions import PredictionsError
+from orchestrator.records import TrialRecord
 
 PLACE = ("variant", "domain", "split")
 IMAGES = (*PLACE, "key", "label")
-SAID = ("correct", "confidence")
+SAID = ("correct", "confidence", "nll")
 Place = tuple[str, str, str]
 
 
@@ -32,6 +34,7 @@ class Block:
     labels: NDArray[np.int32]
     correct: NDArray[np.bool_]
     confidences: NDArray[np.float32]
+    nlls: NDArray[np.float32]
 
     def same_images(self, other: Block) -> bool:
         """Whether both are about the same images in the same order."""
@@ -42,6 +45,38 @@ class Block:
 
 Blocks = dict[Place, Block]
 """What a trial has by place."""
+
+
+class Counts(NamedTuple):
+    """What a record and its outcomes must agree in, of one place."""
+
+    num_images: int
+    num_correct: int
+
+
+def counts_of(record: TrialRecord) -> dict[Place, Counts]:
+    """What a record says, by place."""
+    return {(e.variant, e.domain, e.split): Counts(e.num_images, e.num_correct) for e in record.evaluations}
+
+
+def counted(correct: NDArray[np.bool_]) -> Counts:
+    """Of a block's (N,) outcomes."""
+    return Counts(len(correct), int(np.count_nonzero(correct)))
+
+
+def _words(counts: Counts) -> str:
+    return f"{counts.num_correct:,} of {counts.num_images:,} right"
+
+
+def check_of_record(trial: str, place: Place, found: Counts, recorded: Counts | None) -> None:
+    """Raises PredictionsError where outcomes are not those that the record was made from; `recorded` None: nothing to check."""
+    if recorded is None or found == recorded:
+        return
+    variant, domain, split = place
+    where = f"{variant} on {domain}/{split}" if variant else f"{domain}/{split}"
+    raise PredictionsError(
+        f"predictions.parquet is not of this record ({trial}, {where}: {_words(found)}, recorded {_words(recorded)})"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +112,9 @@ class Layouts:
 
     def _blocks(self, file: pq.ParquetFile, content: bytes) -> Blocks:
         layout = self._layout(file, content)
-        correct, confidences = (column.to_numpy(zero_copy_only=False) for column in _columns(file, SAID))
+        said = [column.to_numpy(zero_copy_only=False) for column in _columns(file, SAID)]
         return {
-            place: Block(keys, labels, correct[start:end], confidences[start:end])
+            place: Block(keys, labels, *(column[start:end] for column in said))
             for place, start, end, keys, labels in layout.parts
         }
 
@@ -126,7 +161,9 @@ def _decoded(file: pq.ParquetFile) -> Layout:
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> list[pa.Array]:
     """Columns of a file in one piece each, in the order of `names`. Raises KeyError for one that it does not have."""
-    table = file.read(columns=list(names), use_threads=False).unify_dictionaries().combine_chunks()
+    table = file.read(columns=list(names), use_threads=False)
+    if any(column.num_chunks > 1 for column in table.columns):
+        table = table.unify_dictionaries().combine_chunks()
     return [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in map(table.column, names)]
 
 

@@ -1,17 +1,25 @@
-"""p-values of the differences between all pairs of rows, block by block. No ray, no torch."""
+"""Which rows of a board differ: t-tests of all pairs of rows, block by block, and ranks from them. No ray, no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from orchestrator.analysis.products import DomainProducts, Floats, blocks
+from orchestrator.analysis.step_down import StepDown
+
+
+class Compared(NamedTuple):
+    """Of R rows with O others."""
+
+    ratio: Floats
+    """(R, O) |t|; nan where the other is not of lower index, as each pair is there once"""
+    freedom: Floats
+    """(R, O) degrees of freedom, at least 1"""
 
 
 class Pairs(NamedTuple):
@@ -19,13 +27,18 @@ class Pairs(NamedTuple):
 
     rows: slice
     others: slice
-    p_values: Floats
-    """(R, O) two-sided; 1 where the other is not of lower index, as each pair is there once"""
+    tests: Callable[[], Compared]
+    """computes them; those of all blocks together would take a gigabyte for 10,000 rows"""
 
 
 @dataclass(frozen=True)
 class Means:
-    """Means over some domains of M rows, with what their variances are made of."""
+    """Means over some domains of M rows, with what their variances are made of.
+
+    Variances of differences are made of covariances, that is of products of matrices, so that thousands of rows take no longer
+    for each pair than a few. `u` is a row minus another one, A a symmetric matrix of covariances: u' A u for all pairs is what
+    `_quadratic` makes of the rows' own squares and of their products.
+    """
 
     products: Sequence[DomainProducts]
     """of each domain"""
@@ -43,80 +56,112 @@ class Means:
         return found
 
     def pairs(self) -> Iterator[Pairs]:
-        """All pairs; a variance of a difference is made of covariances, so thousands take no longer than a few."""
+        """All pairs."""
         places = blocks(len(self.values))
         for index, rows in enumerate(places):
             for others in places[: index + 1]:
-                found = self._p_values(rows, others)
-                if others == rows:
-                    found[np.triu_indices(len(found))] = 1.0
-                yield Pairs(rows, others, found)
+                yield Pairs(rows, others, partial(self._tests, rows, others))
+
+    def _tests(self, rows: slice, others: slice) -> Compared:
+        num_seeds = self.seeds.shape[1]
+        variance = self._image_draws(rows, others)
+        within = [part.of(rows, others) for part in self.products]
+        image_part = self._within(rows, others, [of.image_variance for of in within], "image_variance")
+        least = max(min(part.num_images for part in self.products) - 1, 1)
+        below = image_part**2 / least
+        if num_seeds > 1:
+            between = self._between(rows, others)
+            noise = self._within(rows, others, [of.interaction for of in within], "interaction")
+            share = np.divide(np.maximum(0.0, between - noise), between, out=np.zeros_like(between), where=between > 0)
+            variance += self._seed_draws(rows, others, np.sqrt(share * num_seeds / (num_seeds - 1)))
+            below += (between / num_seeds) ** 2 / (num_seeds - 1)
+        freedom = np.divide(variance**2, below, out=np.full_like(below, least), where=below > 0)
+        away = abs(self.values[rows, None] - self.values[None, others])
+        ratio = np.divide(away, np.sqrt(variance), out=np.where(away > 0, np.inf, 0.0), where=variance > 0)
+        if rows == others:
+            ratio[np.triu_indices(len(ratio))] = np.nan
+        return Compared(ratio, np.maximum(1.0, freedom, out=freedom))
+
+    def _image_draws(self, rows: slice, others: slice) -> Floats:
+        """(R, O) variance over the draws of the difference's image part."""
+        ours = _centred(self.images[rows])  # of the two factors of a covariance one may stay as it is
+        return _variance(self._own_draws[rows], self._own_draws[others], ours @ self.images[others].T / self._count)
 
     @cached_property
-    def _centred(self) -> Floats:
+    def _own_draws(self) -> Floats:
+        """(M,) variance over the draws of the image part."""
+        return np.concatenate([self.images[rows].var(axis=1, ddof=1) for rows in blocks(len(self.values))])
+
+    def _between(self, rows: slice, others: slice) -> Floats:
+        """(R, O) variance of the difference over seeds."""
+        own = np.einsum("ms,ms->m", self._effects, self._effects)
+        squares = _variance(own[rows], own[others], self._effects[rows] @ self._effects[others].T)
+        found: Floats = squares / (self.seeds.shape[1] - 1)
+        return found
+
+    def _seed_draws(self, rows: slice, others: slice, scale: Floats) -> Floats:
+        """(R, O) what the difference's seed part, `scale` times, adds to the variance over the draws.
+
+        The seed part of a draw is the product of a row's effects and how often the draw has the seeds. So its variance, and its
+        covariance with the image part, are made of S numbers a row and not of B.
+        """
+        effects, weighted, crossed = self._effects, self._effects @ self._seed_covariance, self._crossed
+        own_seeds, own_crossed = (np.einsum("ms,ms->m", part, effects) for part in (weighted, crossed))
+        of_seeds = _variance(own_seeds[rows], own_seeds[others], weighted[rows] @ effects[others].T)
+        products = crossed[rows] @ effects[others].T + effects[rows] @ crossed[others].T
+        twice: Floats = _quadratic(2 * own_crossed[rows], 2 * own_crossed[others], products)
+        return scale * twice + scale**2 * of_seeds
+
+    @cached_property
+    def _effects(self) -> Floats:
+        """(M, S) of each seed on a row."""
         found: Floats = self.by_seed - self.values[:, None]
         return found
 
-    def _draws(self, rows: slice) -> tuple[Floats, Floats]:
-        """(R, B) image part and seed part, around their means over the draws."""
-        images, seeds = self.images[rows], self._centred[rows] @ self.seeds.T / self.seeds.shape[1]
-        return images - images.mean(axis=1, keepdims=True), seeds - seeds.mean(axis=1, keepdims=True)
+    @cached_property
+    def _seed_covariance(self) -> Floats:
+        """(S, S) over the draws, of how often they have the seeds, as a share of all."""
+        centred = _centred(self.seeds.T) / self.seeds.shape[1]
+        found: Floats = centred @ centred.T / self._count
+        return found
 
     @cached_property
-    def _own(self) -> Floats:
-        """(4, M) variances of the draws' image part and seed part, their covariance, and the squares over seeds."""
-        found = []
-        for rows in blocks(len(self.values)):
-            images, seeds = self._draws(rows)
-            pairs = ((images, images), (seeds, seeds), (images, seeds))
-            sums = [np.einsum("mb,mb->m", a, b) / (len(self.seeds) - 1) for a, b in pairs]
-            found.append([*sums, np.einsum("ms,ms->m", self._centred[rows], self._centred[rows])])
-        return np.concatenate(found, axis=1)
+    def _crossed(self) -> Floats:
+        """(M, S) covariance over the draws of the image part and of how often they have the seeds."""
+        found: Floats = self.images @ (_centred(self.seeds.T).T / self.seeds.shape[1]) / self._count
+        return found
 
-    def _p_values(self, rows: slice, others: slice) -> Floats:
-        num_seeds, share = self.seeds.shape[1], 1 / len(self.products)
-        images, seeds = self._draws(rows)
-        other_images, other_seeds = self._draws(others)
-        count, ours, theirs = len(self.seeds) - 1, self._own[:, rows], self._own[:, others]
-        of_images = _variance(ours[0], theirs[0], images @ other_images.T / count)
-        of_seeds = _variance(ours[1], theirs[1], seeds @ other_seeds.T / count)
-        crossed = _quadratic(2 * ours[2], 2 * theirs[2], (images @ other_seeds.T + seeds @ other_images.T) / count)
-        squares = _variance(ours[3], theirs[3], self._centred[rows] @ self._centred[others].T)
-        between = squares / max(num_seeds - 1, 1)
-        noise, image_part = (share**2 * part for part in self._within(rows, others))
-        ratio = np.divide(np.maximum(0.0, between - noise), between, out=np.zeros_like(between), where=between > 0)
-        scale = np.sqrt(ratio * num_seeds / max(num_seeds - 1, 1))
-        variance = of_images + scale * crossed + scale**2 * of_seeds
-        least = max(min(part.num_images for part in self.products) - 1, 1)
-        below = image_part**2 / least + (between / num_seeds) ** 2 / max(num_seeds - 1, 1)
-        freedom = np.maximum(1.0, np.divide(variance**2, below, out=np.full_like(below, least), where=below > 0))
-        away = abs(self.values[rows, None] - self.values[None, others])
-        ratio = np.divide(away, np.sqrt(variance), out=np.full_like(below, np.inf), where=variance > 0)
-        return np.where(away == 0, 1.0, 2 * stats.t.sf(ratio, freedom))
+    @property
+    def _count(self) -> int:
+        return len(self.seeds) - 1
 
-    def _within(self, rows: slice, others: slice) -> tuple[Floats, Floats]:
-        """(R, O) of differences, over the images, summed over the domains: interaction with the seed, and images' variance."""
-        sums = []
-        for kind in range(2):
-            parts = [
-                (part.own[kind] / part.num_images, part.of(rows, others)[kind] / part.num_images)
-                for part in self.products
-            ]
-            own = sum((own for own, _ in parts), start=np.zeros(len(self.values)))
-            products = sum((of_pairs for _, of_pairs in parts), start=np.zeros(parts[0][1].shape))
-            sums.append(_variance(own[rows], own[others], products))
-        return sums[0], sums[1]
+    def _within(self, rows: slice, others: slice, products: Sequence[Floats], kind: str) -> Floats:
+        """(R, O) of differences, over the images, summed over the domains: interaction with the seed, or images' variance."""
+        weights = [1 / (part.num_images * len(self.products) ** 2) for part in self.products]
+        own: Floats = sum(
+            (weight * getattr(part.own, kind) for weight, part in zip(weights, self.products, strict=True)),
+            start=np.zeros(len(self.values)),
+        )
+        return _variance(own[rows], own[others], sum(weight * of for weight, of in zip(weights, products, strict=True)))
+
+
+def _centred(numbers: Floats) -> Floats:
+    found: Floats = numbers - numbers.mean(axis=1, keepdims=True)
+    return found
 
 
 def _variance(own: Floats, other: Floats, products: Floats) -> Floats:
     """Of differences: nothing is below 0, and what rounding leaves of equal rows is 0."""
     found = _quadratic(own, other, products)
-    return np.where(found > 1e-12 * (own[:, None] + other[None, :]), found, 0.0)
+    found[found <= 2e-12 * own[:, None]] = 0.0
+    return found
 
 
 def _quadratic(own: Floats, other: Floats, products: Floats) -> Floats:
     """(R, O) u' A u for u = row minus other and a symmetric A, from its diagonal and its products."""
-    found: Floats = own[:, None] + other[None, :] - 2 * products
+    found: Floats = -2 * products
+    found += own[:, None]
+    found += other[None, :]
     return found
 
 
@@ -126,35 +171,28 @@ class Ranking:
 
     intervals: list[tuple[int, int]]
     """(best, worst) rank of each row: 1 + the rows that are surely better, M - the rows that are surely worse"""
-    tied_with_best: list[bool]
-    """whether each row cannot be told from the row of the highest value; that row itself is"""
 
 
-def ranking(values: Floats, pairs: Sequence[Pairs], level: float = 0.05) -> Ranking:
+def ranking(values: Floats, pairs: Iterable[Pairs], level: float = 0.05) -> Ranking:
     """Rank rows of these (M,) values; `pairs` has every pair once."""
-    count, best = len(values), int(values.argmax())
-    limit = holm_limit(
-        np.concatenate([of.p_values[of.p_values < level] for of in pairs]), count * (count - 1) // 2, level
-    )
+    count = len(values)
     better, worse = np.zeros(count, dtype=int), np.zeros(count, dtype=int)
-    tied = np.ones(count, dtype=bool)
-    for rows, others, p_values in pairs:
-        sure = p_values < limit
-        above = sure & (values[rows, None] > values[None, others])
-        below = sure & (values[rows, None] < values[None, others])
-        worse[rows] += above.sum(axis=1)
-        better[others] += above.sum(axis=0)
-        better[rows] += below.sum(axis=1)
-        worse[others] += below.sum(axis=0)
-        if rows.start <= best < rows.stop:
-            tied[others] &= ~sure[best - rows.start]
-        if others.start <= best < others.stop:
-            tied[rows] &= ~sure[:, best - others.start]
-    return Ranking([(1 + int(up), count - int(down)) for up, down in zip(better, worse, strict=True)], tied.tolist())
-
-
-def holm_limit(low: NDArray[np.float64], num_tests: int, level: float) -> float:
-    """Those of `num_tests` p-values are below `level` after Holm's adjustment that are below this; `low`: all below `level`."""
-    ordered = np.sort(low)
-    failing = np.flatnonzero(ordered * (num_tests - np.arange(len(ordered))) >= level)
-    return float(ordered[failing[0]]) if len(failing) else level
+    step_down = StepDown(count * (count - 1) // 2, level)
+    open_pairs = []
+    for rows, others, tests in pairs:
+        verdict = step_down.take(*tests())
+        above = values[rows, None] > values[None, others]
+        for found, ahead, behind in (
+            (verdict.rejected & above, rows, others),
+            ((verdict.rejected & ~above).T, others, rows),
+        ):
+            worse[ahead] += found.sum(axis=1)
+            better[behind] += found.sum(axis=0)
+        open_pairs.append((verdict.open[0] + rows.start, verdict.open[1] + others.start, verdict.p_values))
+    limit = step_down.limit()
+    for row, other, p_values in open_pairs:
+        row, other = row[p_values < limit], other[p_values < limit]
+        above = values[row] > values[other]
+        worse += np.bincount(np.where(above, row, other), minlength=count)
+        better += np.bincount(np.where(above, other, row), minlength=count)
+    return Ranking([(1 + int(up), count - int(down)) for up, down in zip(better, worse, strict=True)])

@@ -6,6 +6,7 @@ kept.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Outcomes = NDArray[np.bool_] | NDArray[np.float32]
+"""Whether predictors are right about images, or what that contributes where seeds have images of their own (`image_sets`)"""
 BLOCK = 1024
 """Rows of a block; of a table of no more than that all products are kept."""
 
@@ -29,7 +32,7 @@ class Products(NamedTuple):
 class DomainProducts:
     """Products of the rows of `correct`, (M, S, N): whether row m with seed s is right on image i. Keeps the array itself."""
 
-    def __init__(self, correct: NDArray[np.bool_]) -> None:
+    def __init__(self, correct: Outcomes) -> None:
         self.num_rows, self.num_seeds, self.num_images = correct.shape
         self._correct = correct
         self._columns: dict[int, Products] = {}
@@ -78,7 +81,7 @@ class DomainProducts:
         return found
 
     def _rest(self, rows: slice, seed: int, means: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _centred(self._correct[rows, seed, :].astype(np.float32) - means)
+        return _centred(self._correct[rows, seed, :].astype(np.float32, copy=False) - means)
 
 
 def _centred(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -89,3 +92,10 @@ def _centred(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def blocks(num_rows: int) -> list[slice]:
     """Rows in blocks."""
     return [slice(start, min(start + BLOCK, num_rows)) for start in range(0, num_rows, BLOCK)]
+
+
+def together(rows: Sequence[Outcomes]) -> Outcomes:
+    """(R, S, N) of rows of one kind."""
+    if rows[0].dtype == np.bool_:
+        return np.stack([row.astype(np.bool_, copy=False) for row in rows])
+    return np.stack([row.astype(np.float32, copy=False) for row in rows])

@@ -37,6 +37,8 @@ class SeenUnseen:
     unseen: Series
     harmonic: Series
     """2 S U / (S + U)"""
+    domains: tuple[str, str]
+    """of the seen classes, of the unseen ones"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,18 @@ class Row:
     """what training cost, by the names of `orchestrator.analysis.costs.COSTS`"""
     outcomes: tuple[Outcome, ...] = ()
     """the trials it is made of"""
+    folds: tuple[Fold, ...] = ()
+    """that its means join"""
 
     @property
     def name(self) -> str:
         """The row in words: 'wise_ft of lipsum_ft, alpha=0.5'."""
         return self.label + (f" of {self.of}" if self.of else "") + (f", {self.variant}" if self.variant else "")
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it was chosen among the others when the report was made: no result of its own, and no rival of theirs."""
+        return any(o.chosen is not None for o in self.outcomes)
 
     @property
     def train_seconds(self) -> Series:
@@ -146,6 +155,7 @@ class RowMaker:
             shift_ece=combine(statistics.fmean, *(row.shift_ece for row in parts)),
             costs=joined_costs([row.costs for row in parts]),
             outcomes=tuple(outcomes),
+            folds=tuple(self.folds),
         )
 
     def _transfer_mean(self, transfer: Mapping[str, Series]) -> Series:
@@ -170,8 +180,9 @@ class RowMaker:
         by_image = by_class = None
         if self.seen_unseen and set(self.seen_unseen) <= set(domains):
             seen, unseen = self.seen_unseen
-            by_image = _seen_unseen(accuracy[seen], accuracy[unseen])
-            by_class = _seen_unseen(*(series(domain, lambda e: e.class_accuracy) for domain in (seen, unseen)))
+            by_image = _seen_unseen(accuracy, seen, unseen)
+            classes = {domain: series(domain, lambda e: e.class_accuracy) for domain in (seen, unseen)}
+            by_class = _seen_unseen(classes, seen, unseen)
         return Row(
             label=trial.label,
             of=trial.of,
@@ -194,6 +205,7 @@ class RowMaker:
             shift_ece=_over(ece, fold.shifted, "no shifted domain"),
             costs=costs(own),
             outcomes=tuple(outcomes),
+            folds=(fold,),
         )
 
 
@@ -203,12 +215,18 @@ def harmonic(values: Sequence[float]) -> float:
     return 2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0
 
 
-def _seen_unseen(seen: Series, unseen: Series) -> SeenUnseen:
-    return SeenUnseen(seen, unseen, combine(harmonic, seen, unseen))
+def _seen_unseen(series: Mapping[str, Series], seen: str, unseen: str) -> SeenUnseen:
+    both = series[seen], series[unseen]
+    return SeenUnseen(*both, combine(harmonic, *both), (seen, unseen))
 
 
 def _variants(outcomes: Sequence[Outcome]) -> list[tuple[str, Mapping[str, float]]]:
-    """Variants of a row's trials with what sets each apart, by their parameters; one nameless while none is known."""
+    """Variants of a row's trials with what sets each apart, by their parameters; one nameless while none is known.
+
+    A chosen row has one, which its label names.
+    """
+    if any(o.chosen is not None for o in outcomes):
+        return [("", {})]
     found: dict[str, Mapping[str, float]] = {}
     for o in outcomes:
         if o.record is not None:
@@ -225,7 +243,8 @@ def _over(series: Mapping[str, Series], domains: Iterable[str], absent: str) -> 
 def _evaluated(o: Outcome, variant: str) -> Evaluated:
     if o.status != "done" or o.record is None:
         return {}
-    return {(e.domain, e.split): e for e in o.record.evaluations if e.variant == variant}
+    shown = o.shown(variant)
+    return {(e.domain, e.split): e for e in o.record.evaluations if e.variant == shown}
 
 
 def _series(
@@ -268,6 +287,6 @@ def _is_constant(outcomes: Sequence[Outcome]) -> bool:
 
 def _not_evaluated(o: Outcome, variant: str, place: tuple[str, Split]) -> str:
     domain, split = place
-    if o.record and variant in o.record.no_transfer and domain not in o.trial.spec.data.targets:
-        return f"not evaluated on other datasets: {o.record.no_transfer[variant]}"
+    if o.record and o.shown(variant) in o.record.no_transfer and domain not in o.trial.spec.data.targets:
+        return f"not evaluated on other datasets: {o.record.no_transfer[o.shown(variant)]}"
     return f"not evaluated on {domain}" + (" (held-out images)" if split == "val" else "")

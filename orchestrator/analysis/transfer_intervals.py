@@ -6,17 +6,19 @@ predictor can be given heads for other classes, and a row without them must not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.intervals import Interval
-from orchestrator.analysis.outcome_file import Blocks
+from orchestrator.analysis.linear import moments, spans
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import Cell, ReadAhead, SharedImages
+from orchestrator.analysis.products import Outcomes, together
+from orchestrator.analysis.row_outcomes import Cell, Cells, OfLastRow, ReadAhead, SharedImages, done_by_seed
 from orchestrator.analysis.rows import Row
-from orchestrator.analysis.statistics import Correct, PairedBootstrap
+from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Results
 
 TRANSFER_MEAN = "transfer mean"
@@ -28,26 +30,35 @@ def transfer_intervals(
 ) -> dict[int, dict[str, Interval]]:
     """Row -> result of transfer -> its 95 % interval; nothing where outcomes are missing or of other images.
 
-    `rows`: those that share the table's `num_seeds` seeds. The mean has an interval where every dataset has one domain.
+    `rows`: those that share the table's `num_seeds` seeds.
     """
     outcomes = _outcomes(results, table, list(rows), num_seeds)
     found: dict[int, dict[str, Interval]] = {}
-    groups: dict[str, tuple[str, ...]] = {place: (place,) for place in table.transfer}
-    if len(table.transfer) > 1 and not any(":" in place for place in table.transfer):
-        groups[TRANSFER_MEAN] = table.transfer
-    for name, places in groups.items():
-        for index, interval in _intervals(outcomes, places).items():
+    groups: dict[str, dict[str, float]] = {place: {place: 1.0} for place in table.transfer}
+    if len(table.transfer) > 1:
+        groups[TRANSFER_MEAN] = _shares(table.transfer)
+    for name, shares in groups.items():
+        for index, interval in _intervals(outcomes, shares).items():
             found.setdefault(index, {})[name] = interval
     return found
 
 
-def _outcomes(results: Results, table: Table, rows: Sequence[int], num_seeds: int) -> dict[str, dict[int, Correct]]:
+def _shares(places: Sequence[str]) -> dict[str, float]:
+    """Of each place in the mean over datasets, of each the mean over its domains ('<dataset>:<domain>')."""
+    datasets = [place.partition(":")[0] for place in places]
+    return {
+        place: 1 / len(set(datasets)) / datasets.count(dataset) for place, dataset in zip(places, datasets, strict=True)
+    }
+
+
+def _outcomes(results: Results, table: Table, rows: Sequence[int], num_seeds: int) -> dict[str, dict[int, Outcomes]]:
     """Place -> row -> (S, N) whether it is right; each file is read once for all places, ahead of its turn."""
-    cells = {index: {place: _cells(table.rows[index], place) for place in table.transfer} for index in rows}
+    make = Cells()
+    cells = {index: {place: _cells(table.rows[index], place, make) for place in table.transfer} for index in rows}
     trials = (cell.trial for by_place in cells.values() for of_place in by_place.values() for cell in of_place)
-    found: dict[str, dict[int, Correct]] = {place: {} for place in table.transfer}
+    found: dict[str, dict[int, Outcomes]] = {place: {} for place in table.transfer}
     with ReadAhead(results, trials) as files:
-        read = _OfLastRow(files)
+        read = OfLastRow(files)
         images = {place: SharedImages(results, max(num_seeds, 1), read) for place in table.transfer}
         for index, by_place in cells.items():
             row = table.rows[index]
@@ -56,39 +67,33 @@ def _outcomes(results: Results, table: Table, rows: Sequence[int], num_seeds: in
                 if row.transfer[place].mean is None:
                     continue
                 try:
-                    found[place][index] = images[place].row(row.name, {place: by_place[place]}).correct[place]
+                    correct = images[place].row(row.name, {place: by_place[place]}).correct[place]
                 except PredictionsError:
                     continue
+                found[place][index] = _over_folds(correct, max(num_seeds, 1)) if table.leave_one_out else correct
     return found
 
 
-class _OfLastRow:
-    """Reads files through another reader and keeps those of one row, whose places and variants follow one another."""
-
-    def __init__(self, files: ReadAhead) -> None:
-        self._files = files
-        self._kept: dict[str, Blocks] = {}
-
-    def only(self, trials: Set[str]) -> None:
-        """Forget all others."""
-        self._kept = {trial: blocks for trial, blocks in self._kept.items() if trial in trials}
-
-    def __call__(self, trial: str) -> Blocks:
-        if trial not in self._kept:
-            self._kept[trial] = self._files.take(trial)
-        return self._kept[trial]
+def _over_folds(correct: NDArray[np.bool_], num_seeds: int) -> NDArray[np.float32]:
+    """(S, N) means over the folds, which follow one another seed by seed."""
+    found: NDArray[np.float32] = correct.reshape(num_seeds, -1, correct.shape[1]).mean(axis=1, dtype=np.float32)
+    return found
 
 
-def _cells(row: Row, place: str) -> list[Cell]:
-    done = sorted((o.trial for o in row.outcomes if o.status == "done"), key=lambda trial: trial.spec.seed)
-    return [Cell(trial.id, (row.variant, place, "test")) for trial in done]
+def _cells(row: Row, place: str, make: Cells) -> list[Cell]:
+    return [make.transfer(o, row.variant, place) for o in done_by_seed(row.outcomes)]
 
 
-def _intervals(outcomes: Mapping[str, Mapping[int, Correct]], places: tuple[str, ...]) -> dict[int, Interval]:
-    """Of the rows that have all places."""
-    rows = [index for index in outcomes[places[0]] if all(index in outcomes[place] for place in places)]
+def _intervals(outcomes: Mapping[str, Mapping[int, Outcomes]], shares: Mapping[str, float]) -> dict[int, Interval]:
+    """Of the mean by these shares, for the rows that have all places."""
+    first, *_ = places = tuple(shares)
+    rows = [index for index in outcomes[first] if all(index in outcomes[place] for place in places)]
     if not rows:
         return {}
-    bootstrap = PairedBootstrap({p: np.stack([outcomes[p][index] for index in rows]) for p in places})
-    estimates = zip(rows, bootstrap.accuracies(places), strict=True)
+    correct = {p: together([outcomes[p][index] for index in rows]) for p in places}
+    if len(set(shares.values())) > 1:  # draws are made for places that count the same
+        parts = [(shares[p], moments(found.astype(np.float32))) for p, found in correct.items()]
+        intervals = spans(parts).intervals()
+        return {index: interval for index, interval in zip(rows, intervals, strict=True) if interval is not None}
+    estimates = zip(rows, PairedBootstrap(correct).accuracies(places), strict=True)
     return {index: Interval(low=found.low, high=found.high) for index, found in estimates}

@@ -49,6 +49,6 @@ def captions(
             else:
                 from orchestrator.prepare.captioner import CoCaCaptioner  # takes seconds to import
 
-                made = CoCaCaptioner(model, str(pretrained), config, to=folder, say=typer.echo)
+                made = CoCaCaptioner(model, str(pretrained), config, folder, prepared.identity, say=typer.echo)
                 origin, captioner = made.origin, made
             write_captions(prepared, folder, origin, captioner, domain or ())

@@ -16,7 +16,8 @@ FiguresOption = Annotated[
     Path | None,
     typer.Option(
         "--figures",
-        help="Write the page's figures as files into this folder instead; needs the extra `figures` and Chrome or Chromium.",
+        help="Write the figures of the page, or those of --view, as files into this folder instead; needs the extra "
+        "`figures` and Chrome or Chromium.",
         metavar="FOLDER",
     ),
 ]
@@ -29,9 +30,11 @@ def report_figures(
     results: Path, rule: Rule | None, ece_bins: int, folder: Path, kind: Literal["png", "svg", "pdf"]
 ) -> None:
     """`report RESULTS --figures FOLDER`."""
+    from orchestrator.records import ResultsError
     from orchestrator.report import read_board
     from orchestrator.report.figure_export import export_figures
+    from orchestrator.report.figure_files import FigureExportError
 
-    with bad_input(FileNotFoundError, FileExistsError, NotADirectoryError, ValueError):
+    with bad_input(FigureExportError, ResultsError, FileNotFoundError, FileExistsError, NotADirectoryError):
         for path in export_figures(read_board(results, rule, ece_bins), folder, kind):
             typer.echo(str(path))

@@ -15,8 +15,11 @@ from orchestrator.exit_codes import exit_codes
 
 REPORT_EXAMPLES = (
     "Examples: report results; report results --watch; report results --selection reference_val; "
-    "report results --ece-bins 10; report results --view lipsum-table-1; report results --figures figures --format pdf"
+    "report results --ece-bins 10; report results --view lipsum-table-1; report results --figures figures --format pdf; "
+    "report results --view lipsum-figure-5 --figures figures"
 )
+
+FORMAT_ALONE = "--format goes with --figures FOLDER"
 
 
 def report(
@@ -48,7 +51,9 @@ def report(
     with exit_codes():
         others = {"--watch": watch, "--selection": selection, "--ece-bins": ece_bins}
         if view is not None:
-            report_view(results, view, {**others, "--figures": figures, "--format": format})
+            if figures is None and format is not None:
+                raise BadInputError([FORMAT_ALONE])
+            report_view(results, view, figures, format, others)
             return
         bins = _bins(ece_bins)
         if figures is not None:
@@ -57,13 +62,15 @@ def report(
             report_figures(results, selection, bins, figures, format or "png")
             return
         if format is not None:
-            raise BadInputError(["--format goes with --figures FOLDER"])
+            raise BadInputError([FORMAT_ALONE])
         from orchestrator.report import build_report
 
         if watch:
             watch_report(results, lambda: build_report(results, selection, bins), selection)
             return
-        with bad_input(FileNotFoundError, NotADirectoryError, ValueError):
+        from orchestrator.records import ResultsError
+
+        with bad_input(FileNotFoundError, NotADirectoryError, ResultsError):
             for path in build_report(results, selection, bins):
                 typer.echo(str(path))
 

@@ -52,10 +52,10 @@ def compare(
         from orchestrator.analysis.compare import CompareError, pick, sides
         from orchestrator.analysis.compare import compare as compare_rows
         from orchestrator.analysis.predictions import PredictionsError
-        from orchestrator.records import Results, load_plans, load_records
+        from orchestrator.records import Results, ResultsError, load_plans, load_records
 
         folder = Results(results)
-        with bad_input(CompareError, PredictionsError, ValueError):
+        with bad_input(CompareError, PredictionsError, ResultsError):
             plans = load_plans(folder)
             if not plans:
                 raise BadInputError([f"{results} holds no plans of benchmarks; give the folder that `run` wrote"])

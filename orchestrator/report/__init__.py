@@ -9,7 +9,8 @@ from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.choice import Rule, page_stem, restrict
 from orchestrator.analysis.metrics import NUM_BINS
 from orchestrator.analysis.rebinning import rebinned
-from orchestrator.records import Results, load_plans, load_records, write_atomic
+from orchestrator.records import Results, ResultsError, load_plans, load_records, write_atomic
+from orchestrator.report.collection import without_collection
 from orchestrator.report.export import csv_text, markdown, rows_csv_text
 from orchestrator.report.log_tail import log_tail
 from orchestrator.report.page import html_text
@@ -17,6 +18,7 @@ from orchestrator.report.page import html_text
 __all__ = ["build_report", "read_board"]
 
 
+@without_collection()
 def build_report(results: Path, rule: Rule | None = None, ece_bins: int = NUM_BINS) -> list[Path]:
     """Write leaderboard.html, .md, .csv and leaderboard-rows.csv into `results` and return their paths.
 
@@ -44,8 +46,8 @@ def read_board(results: Path, rule: Rule | None = None, ece_bins: int = NUM_BINS
     """What the page shows. Intervals come from the per-image outcomes of the trials and are kept in
     `results`/cache/statistics.
 
-    Raises FileNotFoundError if there is no such folder, ValueError if it holds neither plans nor records, or none of the
-    rule, and for a number of bins out of range.
+    Raises FileNotFoundError if there is no such folder, ResultsError if it holds neither plans nor records, or none of the
+    rule, ValueError for a number of bins out of range.
     """
     root = Path(results)
     if not root.is_dir():
@@ -54,7 +56,7 @@ def read_board(results: Path, rule: Rule | None = None, ece_bins: int = NUM_BINS
     plans, loaded = load_plans(folder), load_records(folder)
     if not plans and not loaded.records:
         damaged = f" ({len(loaded.unreadable)} unreadable)" if loaded.unreadable else ""
-        raise ValueError(
+        raise ResultsError(
             f"{root}: no plans and no records{damaged}, so nothing to report; "
             "give the folder that `python -m orchestrator run` wrote, the one with trials/ in it"
         )

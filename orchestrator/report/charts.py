@@ -1,22 +1,19 @@
-"""Figures of a table that are of one quantity against another, or of every domain: domains, costs, confidences."""
+"""Figures of a table that are of one quantity against another: costs, confidences."""
 
 from __future__ import annotations
 
 import math
 
 from orchestrator.analysis.aggregate import Table
-from orchestrator.analysis.rows import Row
-from orchestrator.analysis.series import Series, difference
+from orchestrator.analysis.series import Series
 from orchestrator.report.crowd import add_crowd
 from orchestrator.report.drawing import (
     NEUTRAL,
     Figure,
     Scale,
-    Style,
     add,
     around,
     as_percent,
-    error_bars,
     escape_html,
     is_crowded,
     make_room,
@@ -25,15 +22,12 @@ from orchestrator.report.drawing import (
     row_key,
     styles_of,
 )
-from orchestrator.report.numbers import amount, mean_sd, percent, points
-from orchestrator.report.row_charts import shortened
+from orchestrator.report.numbers import amount, mean_sd, percent
 from orchestrator.report.tables import shift_mean
 from orchestrator.report.trend import statistics
 
 MOST_CURVES, FIRST_CURVES = 12, 4
 """Calibration curves in a figure, and those that are not hidden at first."""
-MOST_LINES = 12
-"""With more rows than this, the figure by domain leaves the variants out: its legend would outgrow it."""
 
 
 def cost(table: Table) -> Figure | None:
@@ -107,7 +101,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def calibration(table: Table, part: str) -> Figure | None:
     """Accuracy against confidence on the 'reference' or the 'shift' domains; None without per-image outcomes."""
     rows = [
-        (i, row) for i, row in enumerate(table.rows) if part in statistics(table, i).calibration and not on_path(row)
+        (index, row)
+        for index, row in enumerate(table.rows)
+        if part in statistics(table, index).calibration and not on_path(row) and not row.chosen
     ]
     if not rows:
         return None
@@ -141,56 +137,3 @@ def calibration(table: Table, part: str) -> Figure | None:
         figure["layout"][axis]["range"] = [-2, 102]
     make_room(figure)
     return figure
-
-
-def by_domain(table: Table) -> Figure:
-    """Difference to the zero-shot model on every domain, reference first; variants start hidden, where they are few.
-
-    Of more than MOST_ROWS rows those with the highest shift mean.
-    """
-    figure = new_figure("", "difference to zero-shot, points")
-    figure["layout"]["yaxis"]["zeroline"] = True
-    domains, styles = (*table.sources, *table.shifted), styles_of(table)
-    rows = [row for row in table.rows if row is not table.zero_shot and _any_mean(row)]
-    if len(rows) > MOST_LINES:
-        rows = [row for row in rows if not row.variant]
-        kept = {id(row) for row in shortened(rows)}
-        rows = [row for row in rows if id(row) in kept]
-    for index, row in enumerate(rows if table.zero_shot else []):
-        _add_differences(figure, row, table, styles[row_key(row)], 0.2 * (index / max(len(rows) - 1, 1) - 0.5))
-    ticks = [escape_html(domain) + (" (ref.)" if domain in table.sources else "") for domain in domains]
-    span = [-0.3, len(domains) - 0.7]
-    figure["layout"]["xaxis"] |= {"tickvals": list(range(len(domains))), "ticktext": ticks, "range": span}
-    make_room(figure)
-    return figure
-
-
-def _add_differences(figure: Figure, row: Row, table: Table, style: Style, offset: float) -> None:
-    """One row's differences to zero-shot; `offset` keeps the error bars of rows apart."""
-    zero_shot = table.zero_shot
-    if zero_shot is None:
-        return
-    domains = (*table.sources, *table.shifted)
-    cells = [difference(row.accuracy[domain], zero_shot.accuracy[domain], zero_shot.name) for domain in domains]
-    add(
-        figure,
-        x=[position + offset for position in range(len(domains))],
-        y=[as_percent(cell.mean) for cell in cells],
-        error_y=error_bars([cell.sd for cell in cells]),
-        mode="lines+markers",
-        name=escape_html(row.name),
-        line={"color": style["colour"], "width": 1.5, "dash": "dot" if row.variant else "solid"},
-        marker={"color": style["colour"], "symbol": style["symbol"], "size": 9},
-        visible="legendonly" if row.variant else True,
-        hoverinfo="text",
-        hovertext=[_domain_hover(row, domain, cell) for domain, cell in zip(domains, cells, strict=True)],
-    )
-
-
-def _any_mean(row: Row) -> bool:
-    return any(series.mean is not None for series in row.accuracy.values())
-
-
-def _domain_hover(row: Row, domain: str, versus: Series) -> str:
-    number = mean_sd(versus, points, percent) or "no mean"
-    return f"<b>{escape_html(row.name)}</b> on {escape_html(domain)}<br>{number}, n = {versus.n}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,9 +121,15 @@ def row_key(row: Row) -> tuple[str, str | None]:
 
 
 def styles_of(table: Table) -> dict[tuple[str, str | None], Style]:
-    """Colour and symbol of each method; what is derived from a method has its colour and open symbols."""
+    """Colour and symbol of each method; what is derived from a method has its colour and open symbols.
+
+    A row that was chosen among the others is a ring, which lies around the row that it is.
+    """
     styles: dict[tuple[str, str | None], Style] = {}
     keys = list(dict.fromkeys(row_key(row) for row in table.rows if row is not table.zero_shot))
+    rings = {row_key(row) for row in table.rows if row.chosen}
+    styles |= {key: {"colour": NEUTRAL, "symbol": "circle-open"} for key in keys if key in rings}
+    keys = [key for key in keys if key not in rings]
     bases = [key for key in keys if key[1] is None]
     for index, key in enumerate(bases):
         styles[key] = {"colour": COLOURS[index % len(COLOURS)], "symbol": SYMBOLS[index % len(SYMBOLS)]}
@@ -140,16 +147,14 @@ def styles_of(table: Table) -> dict[tuple[str, str | None], Style]:
 
 def make_room(figure: Figure) -> None:
     """Height for the legend below the plot: a long one must not take the plot's."""
-    names = [trace["name"] for trace in figure["data"] if "name" in trace and trace.get("showlegend", True)]
+    names = [
+        re.sub("<[^>]+>", "", trace["name"])
+        for trace in figure["data"]
+        if "name" in trace and trace.get("showlegend", True)
+    ]
     width = max((len(html.unescape(text)) for text in names), default=0) * LETTER_WIDTH + LEGEND_SYMBOL
     lines = math.ceil(len(names) / max(1, CHART_WIDTH // width))
     figure["layout"]["height"] = PLOT_HEIGHT + LEGEND_LINE * lines
-
-
-def error_bars(sds: Sequence[float | None], colour: str | None = None) -> dict[str, Any]:
-    """Standard deviations of fractions, in percent."""
-    bars: dict[str, Any] = {"type": "data", "array": [100 * (sd or 0) for sd in sds], "thickness": 1, "width": 3}
-    return {**bars, "visible": any(sds), **({"color": colour} if colour else {})}
 
 
 def as_percent(value: float | None) -> float | None:

@@ -8,17 +8,21 @@ import re
 from collections.abc import Iterator
 
 from orchestrator.analysis.aggregate import Board, Table
-from orchestrator.analysis.choice import rule_text
+from orchestrator.analysis.choice import page_stem, rule_text
 from orchestrator.analysis.costs import COSTS, train_seconds
 from orchestrator.analysis.grid import Outcome
-from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.intervals import Difference, Interval
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
+from orchestrator.report.order import shown_order
 from orchestrator.report.remarks import incomplete, no_baseline, no_ece, no_intervals
+from orchestrator.report.seen_unseen import SCORES
 from orchestrator.report.tables import columns, seeds, shift_mean
 from orchestrator.report.trend import Trend, statistics, trend
 
+MEASURES = ("brier", "energy_gap", "energy_gap_absolute", "feature_distortion", "feature_distortion_raw")
+"""Of an evaluation, as its record has them; empty where they were not measured."""
 CSV_COLUMNS = (
     "benchmark",
     "dataset",
@@ -38,6 +42,7 @@ CSV_COLUMNS = (
     "class_accuracy",
     "ece",
     "ece_bins",
+    *MEASURES,
     "selection",
     "selected_step",
     "trial_id",
@@ -50,14 +55,16 @@ CSV_COLUMNS = (
 in each row of a trial, blank where nothing trained or the record does not say; `reason` also says why there is no ECE."""
 
 INTERVALS = (
-    "[low, high]: 95 % interval over seeds and images (paired hierarchical bootstrap); rank: places by shift mean that "
-    "all pairs of rows, with Holm's adjustment at 5 %, do not exclude."
+    "[low, high]: 95 % interval over seeds and images (paired hierarchical bootstrap; of what is no accuracy, its linear "
+    "part); those of other columns are in {stem}-rows.csv. rank: places by shift mean that all pairs of rows, with "
+    "Holm's adjustment at 5 %, do not exclude."
 )
 ROWS_COLUMNS = (
     *("benchmark", "model", "source", "row", "seeds", "quantity"),
-    *("mean", "sd", "low", "high", "why"),
+    *("mean", "sd", "low", "high", "p", "adjusted_p", "why"),
 )
-"""Of the CSV of rows: one line for each row and quantity, accuracies and differences as fractions."""
+"""Of the CSV of rows: one line for each row and quantity; accuracies, differences and ECE as fractions, NLL in nats. Of
+differences to the zero-shot model and the baseline also p, two-sided, and Holm's over the rows compared with the same one."""
 
 
 def rows_csv_text(board: Board) -> str:
@@ -80,6 +87,8 @@ def _quantities(table: Table, index: int, fitted: Trend) -> Iterator[list[object
         yield _quantity(f"accuracy on {domain}", series, found.domains.get(domain), found.why)
     yield _quantity("reference accuracy", row.reference, found.reference, found.why)
     yield _quantity("shift mean", row.shift, found.shift, found.why)
+    if len(table.shifted) > 1:
+        yield _quantity("worst domain", row.worst, found.worst, found.why)
     for other, versus, intervals in (
         (table.zero_shot, table.to_zero_shot[index], found.to_zero_shot),
         (table.baseline, table.to_baseline[index], found.to_baseline),
@@ -96,24 +105,38 @@ def _quantities(table: Table, index: int, fitted: Trend) -> Iterator[list[object
         yield _quantity(f"transfer to {place}", series, found.domains.get(place), found.why)
     if len(row.transfer) > 1:
         yield _quantity(TRANSFER_MEAN, row.transfer_mean, found.domains.get(TRANSFER_MEAN), found.why)
-    yield from _without_intervals(table, row)
+    for score in SCORES if row.by_image is not None else ():
+        yield _quantity(f"{score.title} {score.way}", score.series(row), score.interval(found), found.why)
+    yield from _errors(table, index)
+    yield from _costs(row)
     if found.rank is not None:
-        yield ["rank by shift mean", None, None, *found.rank, None]
+        yield ["rank by shift mean", None, None, *found.rank, None, None, None]
 
 
-def _without_intervals(table: Table, row: Row) -> Iterator[list[object]]:
-    """Calibration errors and what a trained row cost."""
-    yield _quantity(f"ECE in {table.ece_bins} bins, reference", row.reference_ece, None, "")
-    yield _quantity(f"ECE in {table.ece_bins} bins, {shift_mean(table)}", row.shift_ece, None, "")
+def _errors(table: Table, index: int) -> Iterator[list[object]]:
+    """NLL and calibration errors."""
+    row, found = table.rows[index], statistics(table, index)
+    ece, shifted = f"ECE in {table.ece_bins} bins", shift_mean(table)
+    yield _quantity("NLL, reference", row.reference_nll, found.nll.reference, found.why)
+    yield _quantity(f"NLL, {shifted}", row.shift_nll, found.nll.shift, found.why)
+    yield _quantity(f"{ece}, reference", row.reference_ece, found.ece.reference, found.why)
+    yield _quantity(f"{ece}, {shifted}", row.shift_ece, found.ece.shift, found.why)
+
+
+def _costs(row: Row) -> Iterator[list[object]]:
+    """What a trained row cost, without intervals: s.d. over seeds alone."""
     for cost in COSTS:
         if row.kind == "trained" and cost.name in row.costs:
             yield _quantity(f"training: {cost.words}", row.costs[cost.name], None, "")
 
 
 def _quantity(name: str, series: Series, interval: Interval | None, why: str) -> list[object]:
+    if series.mean is None:
+        interval = None
     numbers = [series.mean, series.sd, *((interval.low, interval.high) if interval else (None, None))]
+    numbers += [interval.p, interval.adjusted_p] if isinstance(interval, Difference) else [None, None]
     reason = series.why or (why if interval is None else "")
-    return [name, *(None if number is None else repr(number) for number in numbers), reason]
+    return [name, *map(_exact, numbers), reason]
 
 
 def csv_text(board: Board) -> str:
@@ -135,11 +158,12 @@ def _csv_rows(o: Outcome, ece_bins: int) -> Iterator[list[object]]:
     spent = [cost.of(record) if record is not None and trained else None for cost in COSTS]
     tail += [(record.images_seen or None) if record is not None and trained else None, *(map(_exact, spent))]
     if o.status != "done" or record is None:
-        yield [*head, None, spec.seed, *[None] * 9, *tail]
+        yield [*head, None, spec.seed, *[None] * (9 + len(MEASURES)), *tail]
         return
     for e in record.evaluations:
         numbers = [repr(e.accuracy), repr(e.nll), e.num_images, e.num_correct, _exact(e.class_accuracy), _exact(e.ece)]
         numbers.append(None if e.ece is None else ece_bins)
+        numbers += [_exact(getattr(e, measure)) for measure in MEASURES]
         yield [*head, e.variant, spec.seed, e.domain, e.split, *numbers, *tail]
 
 
@@ -157,7 +181,7 @@ def markdown(board: Board) -> str:
     ]
     lines += ["", *(f"- WARNING {escape(line)}" for line in warnings(board)), ""] if any(warnings(board)) else []
     if any(table.statistics and table.statistics.has_intervals for table in board.tables):
-        lines += ["", INTERVALS]
+        lines += ["", INTERVALS.format(stem=page_stem(board.rule))]
     if board.rule:
         lines += ["", f"Shown: {rule_text(board.rule)}."]
     if board.inferred:
@@ -185,7 +209,8 @@ def heading(table: Table) -> str:
 def _markdown_table(table: Table) -> list[str]:
     shown = columns(table)
     lines = [_line(["method", "seeds", *(column.full_title for column in shown)]), "|:--|--:|" + "--:|" * len(shown)]
-    for index, row in enumerate(table.rows):
+    for index in shown_order(table):
+        row = table.rows[index]
         lines.append(_line([row.name, seeds(row), *(column.cell(index).full_text for column in shown)]))
     notes = [f"- {escape(name)}: {escape(why)}" for name, why in incomplete(table)]
     if reason := no_baseline(table):
@@ -201,10 +226,18 @@ def _line(cells: list[str]) -> str:
 
 def _leftovers(board: Board) -> list[str]:
     lines = []
-    if board.unplanned:
-        lines.append(f"- {count(len(board.unplanned), 'record')} of trials that no current plan lists, not shown.")
+    lines += [f"- {line}, not shown." for line in unplanned(board)]
     lines += [f"- {escape(path)}: {escape(reason)}" for path, reason in board.unreadable.items()]
     return ["", "## Records not used", "", *lines] if lines else []
+
+
+def unplanned(board: Board) -> Iterator[str]:
+    """Records that are no trial's: those that stale cells had before, and the others."""
+    former = {o.stale.record for o in board.outcomes if o.stale is not None} & set(board.unplanned)
+    if former:
+        yield f"{count(len(former), 'record')} that stale trials had before something changed"
+    if others := len(board.unplanned) - len(former):
+        yield f"{count(others, 'record')} of trials that no current plan lists"
 
 
 def count(number: int, noun: str) -> str:

@@ -150,12 +150,17 @@ def _add_row(figure: Figure, rows: Sequence[Row], title: str, style: Style, tabl
         error_x=scale.bars([row.reference for row in shown], [of.reference for of in found], style["colour"]),
         error_y=scale.bars([row.shift for row in shown], [of.shift for of in found], style["colour"]),
         mode="markers",
-        marker={"color": style["colour"], "symbol": style["symbol"], "size": 8 if on_path(shown[0]) else 12},
+        marker={"color": style["colour"], "symbol": style["symbol"], "size": _size(shown[0])},
         name=escape_html(title),
         legendgroup=group,
         hoverinfo="text",
         hovertext=[_row_hover(row, table, where[id(row)]) for row in shown],
     )
+
+
+def _size(row: Row) -> int:
+    """Pixels of a row's symbol."""
+    return 20 if row.chosen else 8 if on_path(row) else 12
 
 
 def _add_zero_shot(figure: Figure, table: Table, scale: Scale) -> None:

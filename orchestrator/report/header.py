@@ -34,6 +34,10 @@ def facts(board: Board) -> Iterator[Fact]:
         text, optimistic = describe(rule)
         warning = "; selects on the split that is reported" if optimistic else ""
         yield Fact("Weights chosen by", rule, text + warning, optimistic)
+    if board.rule == "oracle":
+        yield Fact(
+            "Rows chosen by", "oracle", "selected on the reported split: optimistic, a bound and no result", bad=True
+        )
     yield Fact("a ± b", "mean ± s.d. over seeds", "ddof = 1; differences are paired by seed; n = 1 has no s.d.")
     yield from _intervals(board)
     yield from _data(board, list(records.values()))
@@ -47,10 +51,9 @@ def facts(board: Board) -> Iterator[Fact]:
 def _cells(board: Board) -> Fact:
     """How much of the grid is there."""
     tally = Counter(o.status for o in board.outcomes)
-    stale = sum(o.stale is not None for o in board.outcomes)
-    holes = ", ".join([*(f"{tally[status]} {status}" for status in ("failed", "missing")), f"{stale} stale"])
-    if stale:
-        holes += ": recorded before code, data or settings changed, counted as missing"
+    holes = ", ".join(f"{tally[status]} {status}" for status in ("failed", "missing", "stale"))
+    if tally["stale"]:
+        holes += ": recorded before code, data or settings changed"
     if finished := [o.record.finished_at for o in board.outcomes if o.record is not None]:
         holes += f"; newest record {max(finished)[:16].replace('T', ' ')} UTC"
     return Fact(

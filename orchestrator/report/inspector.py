@@ -16,6 +16,7 @@ from orchestrator.analysis.rows import Row
 from orchestrator.records import Environment, TrialRecord
 from orchestrator.report.log_tail import LogTail
 from orchestrator.report.numbers import amount, points
+from orchestrator.report.tables import Column, columns
 from orchestrator.report.trend import statistics
 from orchestrator.spec import BenchmarkPlan
 
@@ -60,18 +61,26 @@ class Detail:
 
 def details(table: Table, plan: BenchmarkPlan, log_tail: LogTail) -> list[Detail]:
     """Of every row of a table."""
-    return [_detail(table, plan, index, log_tail) for index in range(len(table.rows))]
+    shown = columns(table)
+    return [_detail(table, plan, index, shown, log_tail) for index in range(len(table.rows))]
 
 
-def _detail(table: Table, plan: BenchmarkPlan, index: int, log_tail: LogTail) -> Detail:
+def _detail(table: Table, plan: BenchmarkPlan, index: int, shown: Sequence[Column], log_tail: LogTail) -> Detail:
     row = table.rows[index]
     return Detail(
         name=row.name,
-        facts=tuple(_facts(row)),
+        facts=(*_facts(row), *_aside(shown, index)),
         seeds=tuple(_seed(o, log_tail) for o in row.outcomes if o.record is not None),
         classes=tuple(_classes(table, plan, index)),
         command=_command(row, plan),
     )
+
+
+def _aside(shown: Sequence[Column], index: int) -> Iterator[tuple[str, str]]:
+    """Intervals that have no room in the table, where they appear under a pointer alone."""
+    cells = ((column.full_title, column.cell(index)) for column in shown)
+    if found := [f"{title} {cell.text} {cell.interval}" for title, cell in cells if cell.aside and cell.interval]:
+        yield "95 % intervals", "; ".join(found)
 
 
 def _facts(row: Row) -> Iterator[tuple[str, str]]:
@@ -155,11 +164,22 @@ def _lines(changes: Sequence[ClassChange], plan: BenchmarkPlan) -> tuple[str, ..
 
 
 def _command(row: Row, plan: BenchmarkPlan) -> str:
-    """What is done is not run again, so its folders go first."""
     if not plan.manifest:
         return ""
-    done = [o.trial.id for o in row.outcomes if o.status == "done"]
-    run = shlex.join(["python", "-m", "orchestrator", "run", Path(plan.manifest).name, plan.benchmark])
-    if not done:
-        return run
-    return " ".join(["rm -r", *(shlex.quote(f"RESULTS/trials/{id}") for id in dict.fromkeys(done)), "&&", run])
+    ids = dict.fromkeys(o.trial.id for o in row.outcomes)
+    return run_command([plan], *(word for id in ids for word in ("--again", id)))
+
+
+def run_command(plans: Sequence[BenchmarkPlan], *options: str) -> str:
+    """`run` of benchmarks whose `run_words` are the same, as one line for a shell."""
+    manifest, *folders = run_words(plans[0])
+    names = [plan.benchmark for plan in plans]
+    return shlex.join(["python", "-m", "orchestrator", "run", manifest, *names, *folders, *options])
+
+
+def run_words(plan: BenchmarkPlan) -> tuple[str, ...]:
+    """Manifest and folders as `run` was given them; of a plan that does not have them the manifest's name.
+
+    Never the absolute path of the manifest, which says where things lay on somebody's machine.
+    """
+    return plan.given or (Path(plan.manifest).name,)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
 
 from orchestrator.analysis.intervals import Interval
 from orchestrator.analysis.series import Series
@@ -10,9 +12,17 @@ from orchestrator.analysis.series import Series
 MINUS = "\N{MINUS SIGN}"
 
 
+def fixed(value: float, digits: int) -> str:
+    """So many decimals, halves away from zero: 58.25 is 58.3, however the number came about."""
+    if not math.isfinite(value):
+        return f"{value:.{digits}f}"
+    # What a sum of floats is off by is no reason to round another way.
+    return str(Decimal(repr(round(value, digits + 8))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+
+
 def percent(value: float) -> str:
     """A fraction in percent with one decimal."""
-    return _signless_zero(f"{100 * value:.1f}")
+    return _signless_zero(fixed(100 * value, 1))
 
 
 def points(value: float) -> str:
@@ -34,6 +44,11 @@ def amount(value: float) -> str:
 def interval_text(interval: Interval | None, show: Callable[[float], str]) -> str:
     """'[80.1, 82.3]'; '' for none."""
     return "" if interval is None else f"[{show(interval.low)}, {show(interval.high)}]"
+
+
+def p_value(value: float) -> str:
+    """'p = 0.012', 'p < 0.001'."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def mean_sd(series: Series, show: Callable[[float], str], unit: Callable[[float], str]) -> str:

@@ -15,7 +15,8 @@ from orchestrator.report.trend import Trend
 
 STEPS = 24
 """Points of a curve: a line in logit space is bent on linear axes."""
-BAND = "rgba(128,128,128,0.16)"
+BAND, PALE_BAND = "rgba(128,128,128,0.16)", "rgba(128,128,128,0.06)"
+"""Of a line, and of a chord through few rows."""
 MOST_DIFFERENCES, LONGEST_DIFFERENCE = 4, 110
 """Of a published point that hovering shows, and letters of each."""
 PUBLISHED_SYMBOLS = ("hexagon-open", "star-diamond-open", "hourglass-open")
@@ -32,10 +33,11 @@ def add_trend(figure: Figure, fitted: Trend, scale: Scale, span: Sequence[float]
     edge = [_short(scale.place(high)) for _, high in bands]
     edge += [_short(scale.place(low)) for low, _ in reversed(bands)]
     group = {"legendgroup": "fit", "hoverinfo": "skip"}
+    band = PALE_BAND if fitted.chord else BAND
     there_and_back = [_short(x) for x in (*places, *reversed(places))]
     add(
         figure,
-        **{"x": there_and_back, "y": edge, "mode": "lines", "fill": "toself", "fillcolor": BAND, **group},
+        **{"x": there_and_back, "y": edge, "mode": "lines", "fill": "toself", "fillcolor": band, **group},
         line={"width": 0},
         showlegend=False,
     )
@@ -44,14 +46,15 @@ def add_trend(figure: Figure, fitted: Trend, scale: Scale, span: Sequence[float]
         **{"x": [_short(x) for x in places], "y": [_short(scale.place(line.expected(r))) for r in references]},
         mode="lines",
         line={"color": NEUTRAL, "width": 2},
-        name=fit_text(line),
+        name=fit_text(fitted, line),
         **group,
     )
 
 
-def fit_text(line: Line) -> str:
-    """'fit: slope 0.92, R² = 0.99, n = 12'."""
-    return f"fit: slope {slope_text(line)}, R\N{SUPERSCRIPT TWO} = {line.r_squared:.2f}, n = {line.num_points}"
+def fit_text(fitted: Trend, line: Line) -> str:
+    """'fit: slope 0.92, R² = 0.99, n = 12'; of a chord through few rows in grey what sounds like more than it is."""
+    fit = f", R\N{SUPERSCRIPT TWO} = {line.r_squared:.2f}, n = {line.num_points}"
+    return f"fit: slope {slope_text(line)}" + (f'<span style="color:{NEUTRAL}">{fit}</span>' if fitted.chord else fit)
 
 
 def slope_text(line: Line) -> str:
@@ -65,7 +68,7 @@ def add_pareto(figure: Figure, table: Table, scale: Scale) -> None:
         [
             (row.reference.mean, row.shift.mean)
             for row in table.rows
-            if row.reference.mean is not None and row.shift.mean is not None
+            if row.reference.mean is not None and row.shift.mean is not None and not row.chosen
         ]
     )
     if len(front) < 2:

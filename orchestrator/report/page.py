@@ -7,6 +7,7 @@ and no connection; names from the manifest reach the page only through jinja's e
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,27 +17,32 @@ import itables.options
 from markupsafe import Markup
 
 from orchestrator.analysis.aggregate import Board, Table
-from orchestrator.analysis.choice import rule_text
+from orchestrator.analysis.choice import page_stem, rule_text
 from orchestrator.analysis.grid import Outcome
 from orchestrator.analysis.metrics import NUM_BINS
-from orchestrator.report.drawing import places
-from orchestrator.report.export import count, heading, warnings
+from orchestrator.report.export import count, heading, unplanned, warnings
 from orchestrator.report.header import facts
-from orchestrator.report.inspector import Detail, details
+from orchestrator.report.headline import captions, headline
+from orchestrator.report.inspector import Detail, details, run_command, run_words
 from orchestrator.report.log_tail import LogTail, no_log
-from orchestrator.report.numbers import mean_sd, percent, points
 from orchestrator.report.offline import TEMPLATES, deflated, environment, policy, rounded, scripts
-from orchestrator.report.paged import MOST_PLAIN, paged_rows
+from orchestrator.report.order import shown_order
+from orchestrator.report.paged import MOST_PLAIN, kinds, paged_rows
 from orchestrator.report.panels import maps, panels
 from orchestrator.report.remarks import incomplete, no_baseline, no_intervals, not_drawn
-from orchestrator.report.tables import columns, seeds
+from orchestrator.report.tables import STRICTER, columns, seeds
 from orchestrator.report.trend import trend
 from orchestrator.spec import BenchmarkPlan
 
-SCRIPTS = ("data.js", "theme.js", "state.js", "charts.js", "rows.js", "copy.js", "inspector.js", "tables.js")
+SCRIPTS = (
+    *("data.js", "theme.js", "state.js", "legend.js", "charts.js"),
+    *("rows.js", "copy.js", "inspector.js", "tables.js"),
+)
 """In the order in which they need each other."""
 SHOWN_OUTCOMES = 200
 """Trials without a result that the page lists; all are in the CSV."""
+HOLES = ("failed", "stale", "missing")
+"""Why there is none, in the order of that list."""
 
 
 def html_text(board: Board, log_tail: LogTail = no_log) -> str:
@@ -47,6 +53,8 @@ def html_text(board: Board, log_tail: LogTail = no_log) -> str:
         .get_template("page.html.j2")
         .render(
             title=_title(board),
+            stem=page_stem(board.rule),
+            stricter=STRICTER,
             policy=policy(embedded_scripts, "blob:"),
             scripts=embedded_scripts,
             tables_script=deflated(_tables_bundle(".js")),
@@ -94,7 +102,7 @@ def _section(board: Board, index: int, log_tail: LogTail) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "dataset": plan.dataset_title,
         "description": plan.description,
-        "tables": [_table(plan, number, table, log_tail) for number, table in tables],
+        "tables": [_table(plan, number, table, log_tail, page_stem(board.rule)) for number, table in tables],
         "maps": _shown(maps([table for _, table in tables])),
     }
 
@@ -110,8 +118,9 @@ def _shown(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**figure, "shown": rounded(figure["json"])} for figure in figures]
 
 
-def _table(plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail) -> dict[str, Any]:
-    shown, long = columns(table), len(table.rows) > MOST_PLAIN
+def _table(plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail, stem: str) -> dict[str, Any]:
+    shown, long, order = columns(table), len(table.rows) > MOST_PLAIN, shown_order(table)
+    detailed = [_data(detail) for detail in details(table, plan, log_tail)]
     groups: list[list[Any]] = []
     for column in shown:
         if groups and groups[-1][0] == column.group:
@@ -124,38 +133,29 @@ def _table(plan: BenchmarkPlan, number: int, table: Table, log_tail: LogTail) ->
         "model": table.model,
         "sources": table.sources,
         "leave_one_out": table.leave_one_out,
-        "summary": _summary(table),
+        "summary": headline(table),
+        "caption": " ".join(captions(table)),
         "groups": groups,
         "columns": shown,
         "first_of_group": [i == 0 or shown[i - 1].group != column.group for i, column in enumerate(shown)],
         "rows": [
-            {"row": row, "order": index, "seeds": seeds(row), "cells": [c.cell(index) for c in shown]}
-            for index, row in enumerate(() if long else table.rows)
+            {
+                "row": table.rows[index],
+                "kinds": kinds(table.rows[index]),
+                "seeds": seeds(table.rows[index]),
+                "cells": [c.cell(index) for c in shown],
+            }
+            for index in (() if long else order)
         ],
         "paged": paged_rows(table, shown) if long else None,
         "incomplete": list(incomplete(table)),
         "no_baseline": no_baseline(table),
         "no_intervals": list(no_intervals(table)),
         "not_drawn": list(not_drawn(table)),
-        "details": [_data(detail) for detail in details(table, plan, log_tail)],
+        "details": [detailed[index] for index in order] if detailed else [],
         "num_rows": len(table.rows),
-        "figures": _shown(panels(table)),
+        "figures": _shown(panels(table, stem)),
     }
-
-
-def _summary(table: Table) -> str:
-    """One sentence: what plain fine-tuning did to the zero-shot model."""
-    if table.baseline is None or table.zero_shot is None:
-        return ""
-    versus = table.to_zero_shot[places(table)[id(table.baseline)]]
-    if versus.reference.mean is None or versus.shift.mean is None:
-        return ""
-    reference, shift = (mean_sd(series, points, percent) for series in (versus.reference, versus.shift))
-    kind = "held-out" if table.leave_one_out else "shifted"
-    return (
-        f"Against {table.zero_shot.name}, {table.baseline.name} is at {reference} points on {table.over} "
-        f"and at {shift} points on the mean of the {kind} domains."
-    )
 
 
 def _notes(board: Board) -> Iterator[str]:
@@ -166,15 +166,15 @@ def _notes(board: Board) -> Iterator[str]:
             "There is no plan in this folder, so the grid is inferred from the records: a trial that left no record "
             "cannot be shown as missing."
         )
-    if board.unplanned:
-        yield f"{count(len(board.unplanned), 'record')} belong to no current plan and are not shown."
+    for line in unplanned(board):
+        yield f"{line}, not shown."
     if board.unreadable:
         yield f"{count(len(board.unreadable), 'record file')} cannot be read, listed below."
 
 
 def _trouble(board: Board) -> list[dict[str, Any]]:
-    """Trials without a result; failed ones first."""
-    holes = sorted((o for o in board.outcomes if o.status != "done"), key=lambda o: o.status != "failed")
+    """Trials without a result; failed ones first, then stale ones."""
+    holes = sorted((o for o in board.outcomes if o.status != "done"), key=lambda o: HOLES.index(o.status))
     return [_hole(o) for o in holes[:SHOWN_OUTCOMES]]
 
 
@@ -194,9 +194,14 @@ def _hole(o: Outcome) -> dict[str, Any]:
 def _commands(board: Board) -> Iterator[tuple[str, str]]:
     """What makes the page again: from nothing, and from the records."""
     if not board.inferred:
-        for manifest in sorted({Path(plan.manifest).name for plan in board.plans}):
-            names = [plan.benchmark for plan in board.plans if Path(plan.manifest).name == manifest]
-            yield "Run what is missing", shlex.join(["python", "-m", "orchestrator", "run", manifest, *names])
+        by_words = defaultdict[tuple[str, ...], list[BenchmarkPlan]](list)
+        for plan in board.plans:
+            by_words[run_words(plan)].append(plan)
+        for words in sorted(by_words):
+            yield "Run what is missing", run_command(by_words[words])
+            stale = {o.trial.benchmark for o in board.outcomes if o.status == "stale"}
+            if former := [plan for plan in by_words[words] if plan.benchmark in stale]:
+                yield "Run what is stale too", run_command(former, "--rerun-stale")
     rule = ["--selection", board.rule] if board.rule else []
     bins = ["--ece-bins", str(board.ece_bins)] if board.ece_bins != NUM_BINS else []
     yield (

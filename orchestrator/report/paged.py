@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.rows import Row
+from orchestrator.report.order import shown_order
 from orchestrator.report.tables import Cell, Column, seeds
 
 MOST_PLAIN = 300
@@ -15,12 +17,18 @@ UP, DOWN, BEST, ASIDE = 1, 2, 4, 8
 
 
 def paged_rows(table: Table, shown: Sequence[Column]) -> list[list[Any]]:
-    """For each row: label, what it builds on, variant, kind, seeds, then its cells."""
-    by_column = [_cells([column.cell(i) for i in range(len(table.rows))], column.lower_is_better) for column in shown]
+    """For each row, in the order that is shown first: label, what it builds on, variant, kind, seeds, then its cells."""
+    order = shown_order(table)
+    by_column = [_cells([column.cell(index) for index in order], column.lower_is_better) for column in shown]
     return [
-        [row.label, row.of or "", row.variant, row.kind, seeds(row), *(cells[index] for cells in by_column)]
-        for index, row in enumerate(table.rows)
+        [row.label, row.of or "", row.variant, kinds(row), seeds(row), *(cells[place] for cells in by_column)]
+        for place, row in enumerate(table.rows[index] for index in order)
     ]
+
+
+def kinds(row: Row) -> str:
+    """Classes of its line in the table: 'trained', 'trained chosen'."""
+    return " ".join([row.kind, *(["variant"] if row.variant else []), *(["chosen"] if row.chosen else [])])
 
 
 def _cells(cells: Sequence[Cell], lower_is_better: bool) -> list[list[Any]]:

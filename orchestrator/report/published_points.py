@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.grid import Outcome
-from orchestrator.views.catalog import readable_views
+from orchestrator.views.catalog import readable_views, wrong_files
 from orchestrator.views.protocol import differences
 from orchestrator.views.published import Key, Published, mean_of, published
 from orchestrator.views.spec import Panel, Row, View
@@ -54,6 +54,13 @@ def published_points(table: Table, values: Mapping[Key, tuple[Published, ...]] |
                 for point in _points(table, view, panel, known):
                     found.setdefault((point.name, point.reference, point.shift), point)
     return list(found.values())
+
+
+def missing_points() -> str:
+    """Which published values no figure can show, in a sentence for a caption; '' if every file of views can be read."""
+    if not (names := wrong_files()):
+        return ""
+    return f"Published values of {', '.join(names)} are missing: what is wrong there is said by `report --list-views`."
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
 
 from orchestrator.analysis.aggregate import Table
-from orchestrator.analysis.intervals import Interval
+from orchestrator.analysis.intervals import Difference, Interval
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.report.drawing import (
@@ -13,7 +16,6 @@ from orchestrator.report.drawing import (
     Figure,
     Scale,
     add,
-    around,
     as_percent,
     escape_html,
     new_figure,
@@ -21,7 +23,7 @@ from orchestrator.report.drawing import (
     row_key,
     styles_of,
 )
-from orchestrator.report.numbers import interval_text, mean_sd, percent, points
+from orchestrator.report.numbers import interval_text, mean_sd, p_value, percent, points
 from orchestrator.report.tables import shift_mean
 from orchestrator.report.trend import statistics
 
@@ -29,8 +31,8 @@ MOST_ROWS = 40
 """Rows of a figure with one line for each; with more, variants are left out, then those with the lowest shift mean."""
 LINE_HEIGHT, AXIS_HEIGHT = 22, 90
 """Pixels of a row in such a figure, and of its axis."""
-LONGEST = 30
-"""Letters of a name on an axis; hovering shows all of it."""
+LONGEST, LONGEST_NARROW = 32, 18
+"""Letters of a name on an axis, and on that of a phone; hovering shows all of it."""
 
 
 def forest(table: Table) -> Figure | None:
@@ -50,7 +52,7 @@ def forest(table: Table) -> Figure | None:
     return _by_row(
         table,
         shown,
-        f"difference to {_short(table.baseline.name)}, points",
+        f"difference to {escape_html(short(table.baseline.name))}, points",
         lambda row: versus[id(row)],
         lambda row: intervals[id(row)],
         points,
@@ -67,7 +69,7 @@ def every_seed(table: Table) -> Figure | None:
     figure = _by_row(
         table,
         shown,
-        f"{shift_mean(table)}, %",
+        escape_html(f"{shift_mean(table)}, %"),
         lambda row: row.shift,
         lambda row: statistics(table, where[id(row)]).shift,
         percent,
@@ -94,7 +96,9 @@ def every_seed(table: Table) -> Figure | None:
 
 
 def shortened(rows: Sequence[Row]) -> list[Row]:
-    """At most MOST_ROWS of them: without variants, then those with the highest shift mean."""
+    """At most MOST_ROWS of them: without variants, then those with the highest shift mean. Never rows that were chosen among
+    the others: they have the same numbers."""
+    rows = [row for row in rows if not row.chosen]
     if len(rows) > MOST_ROWS:
         rows = [row for row in rows if not row.variant]
     return sorted(rows, key=lambda row: -(row.shift.mean or 0.0))[:MOST_ROWS]
@@ -108,8 +112,8 @@ def _by_row(
     interval: Callable[[Row], Interval | None],
     show: Callable[[float], str],
 ) -> Figure:
-    """One line for each row, the first at the bottom: its mean and its interval."""
-    figure, styles, scale = new_figure(escape_html(title), ""), styles_of(table), Scale()
+    """One line for each row, the first at the bottom: its mean and its interval. `title` is of the x-axis, as HTML."""
+    figure, styles, scale = new_figure(title, ""), styles_of(table), Scale()
     found = [series(row) for row in rows]
     ends = [interval(row) for row in rows]
     colours = [NEUTRAL if row is table.zero_shot else styles[row_key(row)]["colour"] for row in rows]
@@ -130,18 +134,16 @@ def _by_row(
         hoverinfo="text",
         hovertext=[
             f"<b>{escape_html(row.name)}</b><br>{mean_sd(of, show, percent)} {interval_text(limits, show)}".rstrip()
+            + p_text(limits)
             for row, of, limits in zip(rows, found, ends, strict=True)
         ],
     )
-    figure["layout"]["yaxis"] |= {
-        "tickvals": list(range(len(rows))),
-        "ticktext": [escape_html(_short(row.name)) for row in rows],
-        "range": [-0.7, len(rows) - 0.3],
-        "showgrid": False,
-    }
+    figure["layout"]["yaxis"] |= {**row_names(figure, rows), "range": [-0.7, len(rows) - 0.3], "showgrid": False}
+    # The plot beside the names is small on a phone, and a title in one line would be cut.
+    figure["layout"]["meta"]["narrow"]["xaxis"] = {"title": {"text": title.replace(" to ", " to<br>", 1)}}
     figure["layout"]["xaxis"] |= {
         "zeroline": show is points,
-        "range": around(found, ends),
+        "range": axis_range(found, ends, [0.0] if show is points else []),
         "tickangle": 0,
         "nticks": 6,
     }
@@ -149,6 +151,42 @@ def _by_row(
     return figure
 
 
-def _short(text: str) -> str:
+def p_text(interval: Interval | None) -> str:
+    """A line with the test of a difference: '<br>p = 0.012, with Holm's adjustment p = 0.036'; '' of other intervals."""
+    if not isinstance(interval, Difference) or interval.p is None:
+        return ""
+    adjusted = interval.adjusted_p
+    return f"<br>{p_value(interval.p)}" + (
+        f", with Holm's adjustment {p_value(adjusted)}" if adjusted is not None else ""
+    )
+
+
+def axis_range(series: Sequence[Series], intervals: Sequence[Interval | None], others: Sequence[float]) -> list[float]:
+    """Around all means and seeds, `others`, and intervals but for the ends of those that are far longer than most."""
+    values = [100 * value for of in series for value in (*of.values.values(), *others)]
+    lengths = [100 * (of.high - of.low) for of in intervals if of]
+    ends = [100 * end for of in intervals if of for end in (of.low, of.high)]
+    room = max((max(values) - min(values)) / 2, 2.5, median(lengths) if lengths else 0.0)
+    low = max(min([*values, *ends]), min(values) - room)
+    high = min(max([*values, *ends]), max(values) + room)
+    margin = 0.04 * max(high - low, 5.0)
+    return [low - margin, high + margin]
+
+
+def row_names(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
+    """Names of rows on the y-axis, the first at 0, and shorter ones for narrow screens, which `templates/theme.js` takes."""
+    narrow = [escape_html(short(_brief(row), LONGEST_NARROW)) for row in rows]
+    figure["layout"]["meta"] = {"narrow": {"yaxis": {"ticktext": narrow, "tickfont": {"size": 11}}}}
+    return {"tickvals": list(range(len(rows))), "ticktext": [escape_html(short(row.name)) for row in rows]}
+
+
+def _brief(row: Row) -> str:
+    """'wise_ft/ft 0.5' of 'wise_ft of ft, alpha=0.5'."""
+    parts = [f"{row.label}/{row.of}" if row.of else row.label, re.sub(r"[^,=]+=", "", row.variant)]
+    return " ".join(filter(None, parts))
+
+
+def short(text: str, longest: int = LONGEST) -> str:
     """A name for an axis; its end, which tells variants apart, stays."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 13]}…{text[-12:]}"
+    end = longest * 2 // 5
+    return text if len(text) <= longest else f"{text[: longest - end - 1]}…{text[-end:]}"

@@ -9,17 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.analysis.aggregate import Comparison, Table
-from orchestrator.analysis.intervals import ComparisonIntervals, Interval, RowStatistics
+from orchestrator.analysis.intervals import Interval, PartIntervals, RowStatistics
 from orchestrator.analysis.metrics import NUM_BINS
-from orchestrator.analysis.rows import Row, SeenUnseen
+from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
-from orchestrator.report.numbers import MINUS, amount, interval_text, mean_sd, nats, percent, points
+from orchestrator.report.numbers import amount, interval_text, mean_sd, nats, percent, points
+from orchestrator.report.seen_unseen import SCORES
 from orchestrator.report.trend import statistics, trend
 
 EN_DASH = "\N{EN DASH}"
 NO_SEEDS = "\N{EN DASH}"
 """Shown where a number of seeds makes no sense: the model does not train."""
+CHOSEN = "chosen among the other rows when the report was made, so it is no rival of theirs"
+STRICTER = (
+    "Ranks are stricter than intervals: they correct for all pairs of rows (Holm), so two rows whose difference has an interval "
+    "without 0 can share a rank."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Cell:
     why: str = ""
     """why there is no number"""
     sign: int = 0
-    """of a difference: -1, 0 or 1 after rounding"""
+    """of a difference whose interval excludes 0: -1 or 1; 0 where it holds 0 or there is none"""
     partial: str = ""
     """'1/3' when some seeds are there but not all"""
     interval: str = ""
@@ -59,6 +65,8 @@ class Column:
     cell: Callable[[int], Cell]
     """index of a row -> its cell"""
     lower_is_better: bool = False
+    about: str = ""
+    """what a reader who points at the title has to know"""
 
     @property
     def full_title(self) -> str:
@@ -110,9 +118,12 @@ def _accuracy(table: Table) -> Iterator[Column]:
     if table.shifted:
         yield Column(group, shift_mean(table), _shift_cells(table))
     if len(table.shifted) > 1:
-        yield Column(group, "worst", _worst_cells(table))
+        yield Column(
+            group, "worst", _with_interval(table, lambda row: row.worst, lambda found: found.worst, aside=True)
+        )
     if table.leave_one_out:
-        yield Column(group, f"source mean (ref.{held_out})", _cells(table, lambda row: row.reference, percent))
+        mean = _with_interval(table, lambda row: row.reference, lambda found: found.reference)
+        yield Column(group, f"source mean (ref.{held_out})", mean)
 
 
 def _of(domain: str) -> Callable[[RowStatistics], Interval | None]:
@@ -124,29 +135,19 @@ def _with_interval(
     pick: Callable[[Row], Series],
     interval: Callable[[RowStatistics], Interval | None],
     aside: bool = False,
+    show: Callable[[float], str] = percent,
 ) -> Callable[[int], Cell]:
     def cell(index: int) -> Cell:
-        shown = _cell(pick(table.rows[index]), percent, percent)
-        return replace(shown, interval=interval_text(interval(statistics(table, index)), percent), aside=aside)
+        shown = _cell(pick(table.rows[index]), show, show)
+        found = interval(statistics(table, index)) if shown.order is not None else None
+        return replace(shown, interval=interval_text(found, show), aside=aside)
 
     return cell
 
 
 def _shift_cells(table: Table) -> Callable[[int], Cell]:
     cells = _with_interval(table, lambda row: row.shift, lambda found: found.shift)
-    return lambda index: replace(cells(index), best=statistics(table, index).tied)
-
-
-def _worst_cells(table: Table) -> Callable[[int], Cell]:
-    """With the interval of the domain that is the worst of every seed, if one is."""
-
-    def cell(index: int) -> Cell:
-        row, found = table.rows[index], statistics(table, index)
-        always = [domain for domain in table.shifted if row.accuracy[domain].values == row.worst.values]
-        interval = found.domains.get(always[0]) if always else None
-        return replace(_cell(row.worst, percent, percent), interval=interval_text(interval, percent), aside=True)
-
-    return cell
+    return lambda index: replace(cells(index), best=statistics(table, index).tied and not table.rows[index].chosen)
 
 
 def _rank(table: Table) -> Iterator[Column]:
@@ -156,11 +157,11 @@ def _rank(table: Table) -> Iterator[Column]:
     def cell(index: int) -> Cell:
         found = statistics(table, index)
         if found.rank is None:
-            return Cell("", None, found.why)
+            return Cell("", None, CHOSEN if table.rows[index].chosen else found.why)
         low, high = found.rank
         return Cell(str(low) if low == high else f"{low}{EN_DASH}{high}", low + high / 1e6, best=found.tied)
 
-    yield Column("rank", f"of {table.statistics.num_ranked}", cell, lower_is_better=True)
+    yield Column("rank", f"of {table.statistics.num_ranked}", cell, lower_is_better=True, about=STRICTER)
 
 
 def _robustness(table: Table) -> Iterator[Column]:
@@ -173,7 +174,7 @@ def _robustness(table: Table) -> Iterator[Column]:
         row, found = table.rows[index], statistics(table, index)
         return _difference(fitted.robustness(row), fitted.interval(row, found))
 
-    yield Column("effective robustness", "points", cell)
+    yield Column("effective robustness", "points", cell, about=fitted.chord)
 
 
 def _transfer(table: Table) -> Iterator[Column]:
@@ -195,30 +196,10 @@ def shift_mean(table: Table) -> str:
 
 
 def _seen_unseen(table: Table) -> Iterator[Column]:
-    groups: tuple[tuple[str, Callable[[Row], SeenUnseen | None]], ...] = (
-        ("generalised zero-shot by class, %", lambda row: row.by_class),
-        ("generalised zero-shot by image, %", lambda row: row.by_image),
-    )
-    for group, scores in groups:
-        if any(scores(row) is None for row in table.rows):
-            continue
-        for title, pick in _SEEN_UNSEEN.items():
-            yield Column(group, title, _cells(table, _score(scores, pick), percent))
-
-
-_SEEN_UNSEEN: dict[str, Callable[[SeenUnseen], Series]] = {
-    "S": lambda scores: scores.seen,
-    "U": lambda scores: scores.unseen,
-    "H": lambda scores: scores.harmonic,
-}
-
-
-def _score(scores: Callable[[Row], SeenUnseen | None], pick: Callable[[SeenUnseen], Series]) -> Callable[[Row], Series]:
-    def series(row: Row) -> Series:
-        found = scores(row)
-        return pick(found) if found else Series({}, absent="not a table of seen and unseen classes")
-
-    return series
+    for score in SCORES:
+        if all(score.of(row) for row in table.rows):
+            cell = _with_interval(table, score.series, score.interval, aside=score.title != "H")
+            yield Column(f"generalised zero-shot {score.way}, %", score.title, cell)
 
 
 def _on(domain: str) -> Callable[[Row], Series]:
@@ -226,7 +207,7 @@ def _on(domain: str) -> Callable[[Row], Series]:
 
 
 def _differences(table: Table) -> Iterator[Column]:
-    others: tuple[tuple[Row | None, Sequence[Comparison], Callable[[RowStatistics], ComparisonIntervals]], ...] = (
+    others: tuple[tuple[Row | None, Sequence[Comparison], Callable[[RowStatistics], PartIntervals]], ...] = (
         (table.zero_shot, table.to_zero_shot, lambda found: found.to_zero_shot),
         (table.baseline, table.to_baseline, lambda found: found.to_baseline),
     )
@@ -241,31 +222,35 @@ def _differences(table: Table) -> Iterator[Column]:
 
 
 def _reference_differences(
-    table: Table, comparisons: Sequence[Comparison], intervals: Callable[[RowStatistics], ComparisonIntervals]
+    table: Table, comparisons: Sequence[Comparison], found: Callable[[RowStatistics], PartIntervals]
 ) -> Callable[[int], Cell]:
-    return lambda index: _difference(comparisons[index].reference, intervals(statistics(table, index)).reference)
+    return lambda index: _difference(comparisons[index].reference, found(statistics(table, index)).reference)
 
 
 def _shift_differences(
-    table: Table, comparisons: Sequence[Comparison], intervals: Callable[[RowStatistics], ComparisonIntervals]
+    table: Table, comparisons: Sequence[Comparison], found: Callable[[RowStatistics], PartIntervals]
 ) -> Callable[[int], Cell]:
-    return lambda index: _difference(comparisons[index].shift, intervals(statistics(table, index)).shift)
+    return lambda index: _difference(comparisons[index].shift, found(statistics(table, index)).shift)
 
 
 def _difference(series: Series, interval: Interval | None) -> Cell:
-    return replace(_cell(series, points, percent, signed=True), interval=interval_text(interval, points))
+    cell = _cell(series, points, percent)
+    if interval is None or cell.order is None:
+        return cell
+    return replace(cell, interval=interval_text(interval, points), sign=(interval.low > 0) - (interval.high < 0))
 
 
 def _nll(table: Table) -> Iterator[Column]:
-    yield from _both(table, "NLL, nats", lambda row: row.reference_nll, lambda row: row.shift_nll, nats)
+    both = (lambda row: row.reference_nll), (lambda row: row.shift_nll)
+    yield from _both(table, "NLL, nats", *both, lambda found: found.nll, nats)
 
 
 def _ece(table: Table) -> Iterator[Column]:
     recorded = table.ece_bins == NUM_BINS
     if recorded and all(row.shift_ece.mean is None and row.reference_ece.mean is None for row in table.rows):
         return
-    group = f"ECE, {table.ece_bins} bins, %"
-    yield from _both(table, group, lambda row: row.reference_ece, lambda row: row.shift_ece, percent)
+    both = (lambda row: row.reference_ece), (lambda row: row.shift_ece)
+    yield from _both(table, f"ECE, {table.ece_bins} bins, %", *both, lambda found: found.ece, percent)
 
 
 def _both(
@@ -273,13 +258,16 @@ def _both(
     group: str,
     reference: Callable[[Row], Series],
     shift: Callable[[Row], Series],
+    intervals: Callable[[RowStatistics], PartIntervals],
     show: Callable[[float], str],
 ) -> Iterator[Column]:
     """Something of which less is better, on the reference domain and on the shifted ones."""
     if table.has_reference:
-        yield Column(group, "reference", _cells(table, reference, show), lower_is_better=True)
+        cell = _with_interval(table, reference, lambda found: intervals(found).reference, aside=True, show=show)
+        yield Column(group, "reference", cell, lower_is_better=True)
     if table.shifted:
-        yield Column(group, shift_mean(table), _cells(table, shift, show), lower_is_better=True)
+        cell = _with_interval(table, shift, lambda found: intervals(found).shift, aside=True, show=show)
+        yield Column(group, shift_mean(table), cell, lower_is_better=True)
 
 
 def _cost(table: Table) -> Iterator[Column]:
@@ -293,10 +281,8 @@ def _cells(table: Table, pick: Callable[[Row], Series], show: Callable[[float], 
     return lambda index: _cell(pick(table.rows[index]), show, show)
 
 
-def _cell(series: Series, show: Callable[[float], str], unit: Callable[[float], str], signed: bool = False) -> Cell:
+def _cell(series: Series, show: Callable[[float], str], unit: Callable[[float], str]) -> Cell:
     mean = series.mean
     if mean is None:
         return Cell("", None, series.why, partial=f"{series.n}/{series.planned}" if series.missing else "")
-    text = mean_sd(series, show, unit)
-    sign = {"+": 1, MINUS: -1}.get(text[0], 0) if signed else 0
-    return Cell(text, mean, sign=sign)
+    return Cell(mean_sd(series, show, unit), mean)

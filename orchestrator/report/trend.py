@@ -15,6 +15,8 @@ from orchestrator.analysis.robustness import MIN_POINTS, Line, fit_line
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series, combine
 
+MIN_ROWS = 4
+"""Distinct rows from which on R^2 and band of a line say something about it."""
 NO_STATISTICS = RowStatistics(why="per-image outcomes were not read")
 
 
@@ -31,6 +33,16 @@ class Trend:
     names: tuple[str, ...] = ()
     """rows whose runs are its points"""
     why: str = ""
+
+    @property
+    def chord(self) -> str:
+        """What to know of a line through few distinct rows, whose seeds lie close together; '' of more, or without a line."""
+        if self.line is None or len(self.names) >= MIN_ROWS:
+            return ""
+        return (
+            f"The line is a chord through {len(self.names)} rows: its R\N{SUPERSCRIPT TWO} and its band are of seeds that lie "
+            "close together and say little about other models"
+        )
 
     def robustness(self, row: Row) -> Series:
         """Accuracy under shift beyond what the line expects of each seed, as fractions."""
@@ -66,6 +78,7 @@ def trend(table: Table) -> Trend:
     if table.baseline is None or not table.shifted:
         return Trend(None, why="no plain fine-tuning to fit a line to")
     rows = [row for row in table.rows if row is table.zero_shot or _is_plain(row, table.baseline)]
+    rows = [row for row in rows if not row.chosen]
     runs = [
         (row.reference.values[seed], row.shift.values[seed])
         for row in rows

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.records import Results, write_atomic
-from orchestrator.views.catalog import find, views
+from orchestrator.views.catalog import find, shipped, views
 from orchestrator.views.extra import ExtraView, NotHereError
 from orchestrator.views.join import load
 from orchestrator.views.latex import latex
@@ -14,15 +14,16 @@ from orchestrator.views.page import html_text
 from orchestrator.views.paper import ViewError
 from orchestrator.views.text import csv_text, markdown
 
-__all__ = ["NotHereError", "ViewError", "build_views", "list_views", "views"]
+__all__ = ["NotHereError", "ViewError", "build_views", "list_views", "unreadable", "views"]
 
 
 def build_views(results: Path, name: str, left_out: Callable[[str], None] | None = None) -> list[Path]:
     """Write views/NAME.html, .md, .tex and .csv into `results`; returns the paths of what was written.
 
     `name`: of a view, a YAML file's path for its views, or 'all'. Of several views those that need what is not here are
-    left out, and `left_out` is told why. Raises ViewError for an unknown name or a wrong file, NotHereError for a single
-    view that cannot be made here, FileNotFoundError if there is no such folder, ValueError for an unreadable plan.
+    left out, and `left_out` is told why; so are files of views that are wrong (`unreadable`). Raises ViewError for an
+    unknown name or a wrong file of the user's, NotHereError for a single view that cannot be made here, FileNotFoundError
+    if there is no such folder, ValueError for an unreadable plan.
     """
     chosen = find(name)
     root = Path(results)
@@ -49,5 +50,10 @@ def build_views(results: Path, name: str, left_out: Callable[[str], None] | None
 
 
 def list_views() -> list[str]:
-    """A line for each view: its name, what it shows, and the benchmarks that fill it."""
+    """A line for each view: its name, what it shows, and the benchmarks that fill it; those of wrong files are missing."""
     return [f"{view.name}: {view.title} (filled by {', '.join(view.benchmarks)})" for view in find("all")]
+
+
+def unreadable() -> list[str]:
+    """What is wrong with the files in `papers/`, a line for each problem; empty if `all` views are all of them."""
+    return list(shipped()[1])

@@ -36,6 +36,19 @@ def readable_views(folder: Path = FOLDER) -> dict[str, View]:
     return found
 
 
+@lru_cache(maxsize=4)
+def shipped(folder: Path = FOLDER) -> tuple[dict[str, View], tuple[str, ...]]:
+    """The views of those files of a folder that are right, and the problems of the others, one line each."""
+    found, problems = _read(sorted(folder.glob("*.yaml")))
+    return found, tuple(problem for of_file in problems.values() for problem in of_file)
+
+
+@lru_cache(maxsize=4)
+def wrong_files(folder: Path = FOLDER) -> tuple[str, ...]:
+    """Names of the files of a folder whose views `readable_views` leaves out, for a page to name."""
+    return tuple(path.name for path in _read(sorted(folder.glob("*.yaml")))[1])
+
+
 def load_views(files: Iterable[Path]) -> dict[str, View]:
     """The views of these files by name. Raises ViewError with the problems of all files, or for a name that two give."""
     found, problems = _read(files)
@@ -56,7 +69,7 @@ def _read(files: Iterable[Path]) -> tuple[dict[str, View], dict[Path, list[str]]
             problems[path] = error.problems
             continue
         for view in loaded:
-            if view.name in found or view.name in EXTRA:
+            if view.name in found or view.name.casefold() in EXTRA:
                 taken = origin.get(view.name, "a view with a builder of its own")
                 line = f"{path}: the name {view.name!r} is taken by {taken}; give another"
                 problems.setdefault(path, []).append(line)
@@ -66,12 +79,35 @@ def _read(files: Iterable[Path]) -> tuple[dict[str, View], dict[Path, list[str]]
 
 
 def find(name: str) -> list[View | ExtraView]:
-    """The view of a name, those of a YAML file of the user's for its path, all for 'all'. Raises ViewError."""
+    """The view of a name, those of a YAML file of the user's for its path, all that can be read for 'all'.
+
+    Raises ViewError for an unknown name, a wrong file, or one whose views would overwrite the files of this project's.
+    """
     if name.endswith((".yaml", ".yml")):
-        return list(load_views([Path(name)]).values())
-    known: dict[str, View | ExtraView] = {**views(), **EXTRA}
+        return list(_own(Path(name)).values())
+    found, problems = shipped()
+    known: dict[str, View | ExtraView] = {**found, **EXTRA}
     if name == "all":
         return list(known.values())
     if name not in known:
-        raise ViewError([f"no view {name!r}{suggestion(name, known)}; --list-views shows all, a path ends in .yaml"])
+        lines = [f"no view {name!r}{suggestion(name, known)}; --list-views shows all, a path ends in .yaml"]
+        raise ViewError([*lines, *problems])
     return [known[name]]
+
+
+def _own(path: Path) -> dict[str, View]:
+    """The views of a user's file. Raises ViewError for what is wrong in it, names that this project's views have included."""
+    loaded = load_views([path])
+    if path.resolve().parent == FOLDER.resolve():
+        return loaded
+    # Some file systems take capitals and small letters for the same.
+    taken = {name.casefold(): name for name in shipped()[0]}
+    if clashes := [(name, taken[name.casefold()]) for name in loaded if name.casefold() in taken]:
+        raise ViewError(
+            [
+                f"{path}: the view {name!r} has the name of this project's {other!r}, whose files in RESULTS/views it would "
+                "overwrite; give it another name"
+                for name, other in clashes
+            ]
+        )
+    return loaded

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.views.drawing import Drawn
 
 
 class NotHereError(ValueError):
@@ -22,6 +26,8 @@ class ExtraView:
     """of benchmarks.yaml, that together fill it"""
     build: Callable[[Path, Path], list[Path]]
     """(folder of results, folder to write into) -> the files written. Raises NotHereError, ValueError for an unreadable plan"""
+    draw: Callable[[Path], list[Drawn]]
+    """folder of results -> its figures alone; raises the same"""
 
 
 def _tsne(results: Path, into: Path) -> list[Path]:
@@ -31,10 +37,22 @@ def _tsne(results: Path, into: Path) -> list[Path]:
     return build(results, into, EXTRA["lipsum-figure-15"])
 
 
+def _tsne_figures(results: Path) -> list[Drawn]:
+    from orchestrator.views.tsne_page import figures
+
+    return figures(results, "lipsum-figure-15")
+
+
 def _gallery(results: Path, into: Path) -> list[Path]:
     from orchestrator.views.gallery_page import build
 
     return build(results, into, EXTRA["lipsum-figure-16"])
+
+
+def _gallery_figures(results: Path) -> list[Drawn]:
+    from orchestrator.views.gallery_page import figures
+
+    return figures(results, EXTRA["lipsum-figure-16"])
 
 
 _PAPER = "Nam et al., Lipsum-FT, ICLR 2024, arXiv:2404.00860"
@@ -49,6 +67,7 @@ EXTRA: dict[str, ExtraView] = {
             f"{_PAPER}, Figure 15 and appendix B",
             _BENCHMARKS,
             _tsne,
+            _tsne_figures,
         ),
         ExtraView(
             "lipsum-figure-16",
@@ -56,6 +75,7 @@ EXTRA: dict[str, ExtraView] = {
             f"{_PAPER}, Figure 16",
             _BENCHMARKS,
             _gallery,
+            _gallery_figures,
         ),
     )
 }

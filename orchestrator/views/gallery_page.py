@@ -12,8 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from datasets import DatasetError
 from orchestrator.records import Results, load_plans, write_atomic
+from orchestrator.views.drawing import Drawn
 from orchestrator.views.extra import ExtraView, NotHereError
 from orchestrator.views.gallery import Dataset, load, wanted
+from orchestrator.views.gallery_sheet import contact_sheet
 
 CSV_COLUMNS = ("view", "dataset", "domain", "split", "class", "key", "reason")
 """One row for each place of the gallery; `reason`: why it is empty."""
@@ -24,8 +26,33 @@ def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
 
     Raises NotHereError if no data of the folder's plans can be read from here, ValueError for an unreadable plan.
     """
+    found, missing = _datasets(results, view)
+    texts = {"html": html_text(view, found, missing), "csv": csv_text(view, found)}
+    paths = [into / f"{view.name}.{suffix}" for suffix in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        write_atomic(path, text)
+    return paths
+
+
+def figures(results: Path, view: ExtraView) -> list[Drawn]:
+    """A contact sheet for each dataset. Raises as `build`."""
+    found, _ = _datasets(results, view)
+    return [
+        Drawn(
+            dataset.title,
+            "",
+            view.title,
+            f"Source: {dataset.source}. Licence: {dataset.license}.",
+            contact_sheet(dataset),
+        )
+        for dataset in found
+    ]
+
+
+def _datasets(results: Path, view: ExtraView) -> tuple[list[Dataset], list[tuple[str, str]]]:
+    """What can be shown, and (name, reason) of what cannot; two contents may have one name."""
     found: list[Dataset] = []
-    missing: list[tuple[str, str]] = []  # name and reason; two contents may have one name
+    missing: list[tuple[str, str]] = []
     for dataset in wanted(load_plans(Results(results))):
         try:
             found.append(load(dataset))
@@ -37,11 +64,7 @@ def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
             f"{view.name} shows images of the prepared datasets, and none can be read from here: "
             f"{reasons or f'{results} has no plans, which say where they lie'}; make it where the sweep ran"
         )
-    texts = {"html": html_text(view, found, missing), "csv": csv_text(view, found)}
-    paths = [into / f"{view.name}.{suffix}" for suffix in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        write_atomic(path, text)
-    return paths
+    return found, missing
 
 
 def html_text(view: ExtraView, found: Sequence[Dataset], missing: Sequence[tuple[str, str]]) -> str:

@@ -12,14 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.analysis.grid import Outcome
+from orchestrator.analysis.image_sets import image_set
 from orchestrator.analysis.metrics import expected_calibration_error, pearson, relative_accuracy
+from orchestrator.analysis.outcome_file import Counts, check_of_record, counted
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
 from orchestrator.analysis.rows import harmonic
 from orchestrator.analysis.series import Series
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, load_plans, load_records
 from orchestrator.spec import BenchmarkPlan
-from orchestrator.views.intervals import Bootstrap
-from orchestrator.views.match import Match, NoValueError, Trials, variant_of
+from orchestrator.views.intervals import Bootstrap, Predictor, held_out
+from orchestrator.views.linear_intervals import METRICS as LINEAR
+from orchestrator.views.linear_intervals import linear_interval
+from orchestrator.views.match import NOT_RUN, Match, NoValueError, Trials, variant_of
 from orchestrator.views.published import Key, Published, mean_of, published
 from orchestrator.views.spec import Column, Panel, Row, View
 
@@ -112,22 +116,26 @@ class Joiner:
         found = bootstrap.intervals()
         filled = []
         for at, line in enumerate(lines):
-            cells = [replace(cell, interval=found.get((at, place))) for place, cell in enumerate(line.cells)]
+            cells = [replace(cell, interval=found.get((at, n), cell.interval)) for n, cell in enumerate(line.cells)]
             filled.append(replace(line, cells=tuple(cells)))
         return FilledPanel(panel, tuple(filled), tuple(_correlations(panel, filled)) if panel.correlate else ())
 
     def _line(self, panel: Panel, row: Row, matches: Mapping[str, Match], bootstrap: Bootstrap) -> Line:
-        cells = []
+        cells: list[Cell] = []
+        against_outcomes: list[str] = []
         for column in panel.columns:
             match = matches[column.dataset or panel.dataset]
             ours = self._series(match, row, column)
             against = match.differences if ours.mean is not None else ()
-            cells.append(Cell(self._published(panel, row, column), ours, against))
-            if column.metric == "accuracy" and column.domains and ours.mean is not None:
-                done = [o.record for o in match.outcomes if o.record is not None]
-                bootstrap.add([(r.id, variant_of(r, row.parameters) or "") for r in done], column.domains)
-            else:
-                bootstrap.add([], ())
+            records = [o.record for o in match.outcomes if o.record is not None and ours.mean is not None]
+            done = [_predictor(r, variant_of(r, row.parameters) or "", not column.domains) for r in records]
+            asked = column.domains or held_out(done)
+            if wrong := bootstrap.not_of_record(done, asked):
+                against_outcomes.append(f"no interval: {wrong}")
+                done = []
+            interval = linear_interval(self.results, done, column) if column.metric in LINEAR else None
+            cells.append(Cell(self._published(panel, row, column), ours, against, interval))
+            bootstrap.add(done if column.metric == "accuracy" else [], asked)
         bootstrap.end_row()
         used = [o for match in matches.values() for o in match.outcomes if o.status == "done"]
         shown = any(cell.ours.mean is not None for cell in cells)
@@ -135,7 +143,7 @@ class Joiner:
             row=row,
             cells=tuple(cells),
             differences=tuple(dict.fromkeys(d for cell in cells for d in cell.differences)),
-            remarks=tuple(_remarks(panel, cells)),
+            remarks=(*_remarks(panel, cells), *dict.fromkeys(against_outcomes)),
             trials=tuple(dict.fromkeys(o.trial.id for o in used)) if shown else (),
         )
 
@@ -206,9 +214,23 @@ class Joiner:
     def _ece(self, record: TrialRecord, e: Evaluation) -> float:
         try:
             found = read_predictions(self.results.trial(record.id) / "predictions.parquet", e.variant, e.domain)
-        except PredictionsError:
-            raise NoValueError("no calibration error: its predictions.parquet cannot be read") from None
+            place = e.variant, e.domain, e.split
+            check_of_record(record.id, place, counted(found.correct), Counts(e.num_images, e.num_correct))
+        except PredictionsError as error:
+            raise NoValueError(f"no calibration error: {error}") from None
         return expected_calibration_error(found.confidences, found.correct)
+
+
+def _predictor(record: TrialRecord, variant: str, in_turn: bool) -> Predictor:
+    """`in_turn`: of a column over the domains that are held out in turn."""
+    data = record.spec.data
+    own = tuple(domain for domain in data.targets if domain not in data.sources) if in_turn else ()
+    recorded = tuple((e.domain, Counts(e.num_images, e.num_correct)) for e in record.evaluations if _is(e, variant))
+    return Predictor(record.id, variant, image_set(data, "test"), own, recorded)
+
+
+def _is(e: Evaluation, variant: str) -> bool:
+    return e.variant == variant and e.split == "test"
 
 
 def _missing_folds(outcomes: Iterable[Outcome], values: Mapping[int, Sequence[float]]) -> Iterator[tuple[int, str]]:
@@ -237,7 +259,7 @@ def _correlations(panel: Panel, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _remarks(panel: Panel, cells: Sequence[Cell]) -> Iterator[str]:
-    yield from dict.fromkeys(cell.ours.why for cell in cells if cell.ours.why and cell.ours.why != "not run")
+    yield from dict.fromkeys(cell.ours.why for cell in cells if cell.ours.why and cell.ours.why != NOT_RUN)
     counts = sorted({cell.ours.n for cell in cells if cell.ours.mean is not None and not cell.ours.constant})
     there = panel.protocol.num_seeds
     if counts and there is not None and counts != [there]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from orchestrator.report.numbers import MINUS
 from orchestrator.views.join import FilledPanel, FilledView
-from orchestrator.views.text import PARTS, flat, legend, remarks
+from orchestrator.views.text import facts, flat, legend, parts, remarks
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -102,19 +102,22 @@ def items(texts: Sequence[str]) -> list[str]:
 
 def _latex_panel(panel: FilledPanel) -> list[str]:
     columns = panel.panel.columns
-    heads = [rf"\multicolumn{{3}}{{c}}{{{latex_escape(c.title)}}}" for c in columns]
-    rules = [rf"\cmidrule(lr){{{2 + 3 * i}-{4 + 3 * i}}}" for i in range(len(columns))]
-    parts = [latex_escape(part) for _ in columns for part in PARTS]
+    own = parts(panel)
+    width = len(own)
+    heads = [rf"\multicolumn{{{width}}}{{c}}{{{latex_escape(c.title)}}}" for c in columns]
+    rules = [rf"\cmidrule(lr){{{2 + width * i}-{1 + width * (i + 1)}}}" for i in range(len(columns))]
+    names = [latex_escape(part) for _ in columns for part in own]
     body = [" & ".join(map(latex_escape, [line.row.title, *flat(line, panel)])) + r" \\" for line in panel.lines]
     return [
         "",
         rf"\subsection*{{{latex_escape(panel.panel.title)}}}",
+        rf"\noindent {latex_escape(' '.join(facts(panel)))}\par\medskip",
         r"\noindent\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * 3 * len(columns)}}}",
+        rf"\begin{{tabular}}{{l{'r' * width * len(columns)}}}",
         r"\toprule",
         " & ".join(["", *heads]) + r" \\",
         "".join(rules),
-        " & ".join(["method", *parts]) + r" \\",
+        " & ".join(["method", *names]) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",

@@ -18,6 +18,9 @@ from orchestrator.spec import BenchmarkPlan, TrialSpec
 from orchestrator.views.protocol import differences
 from orchestrator.views.spec import Panel, Row, View
 
+NOT_RUN = "not run"
+"""Why a row has no trials: none of the folder's plans or records has any."""
+
 
 class NoValueError(Exception):
     """A trial has not what is to be shown; the message is the reason. None of Python's own: a bug must not pass for one."""
@@ -56,7 +59,7 @@ class Trials:
         for o in own or fits:
             groups.setdefault(self._configuration(o.trial.spec, row), []).append(o)
         if not groups:
-            return Match((), (), "not run")
+            return Match((), (), NOT_RUN)
         ranked = sorted((self._differences(group, panel, row), key) for key, group in groups.items())
         fewest = len(min((found for found, _ in ranked), key=len))
         best = [(found, key) for found, key in ranked if len(found) == fewest]

@@ -82,6 +82,8 @@ class RowEntry(Frozen):
     of: Name | None = Field(None, description="the row that a post-hoc method builds on")
     differs: str = Field("", description="what is always different from the published row")
     any_recipe: bool = Field(False, description="nothing of the recipe changes its result")
+    curve: str = Field("", description="in a figure, rows of one curve are joined by a line; '': a point of its own")
+    point: str = Field("", description="what the row is called on its curve")
 
 
 class ColumnEntry(Frozen):
@@ -129,7 +131,9 @@ class ViewEntry(Frozen):
     benchmarks: tuple[Name, ...] = Field(description="of a manifest, that together fill it")
     panels: Annotated[tuple[PanelEntry, ...], Field(min_length=1)]
     notes: tuple[Name, ...] = Field((), description="keys under `notes:`, or texts")
-    figure: bool = Field(False, description="draw the first column against the last")
+    figure: bool = Field(
+        False, description="draw it: accuracies of the first column against each other one, `pairs`, or bars"
+    )
 
 
 class PaperFile(Frozen):

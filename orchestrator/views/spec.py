@@ -68,6 +68,10 @@ class Row:
     """nothing of the recipe changes its result, so none of it is compared"""
     differs: str = ""
     """what is always different from the published row, if anything; it makes the row not comparable"""
+    curve: str = ""
+    """of a figure: what its point belongs to together with those of other rows; '': a point of its own"""
+    point: str = ""
+    """what the point is called on its curve"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class View:
     """of benchmarks.yaml, that together fill it"""
     notes: tuple[str, ...] = ()
     figure: bool = False
-    """its first column is drawn against its last: reference against shift"""
+    """whether its panels are drawn, as `orchestrator.views.drawing` says"""
 
 
 def family(dataset: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.report.export import escape as markdown_escape
-from orchestrator.report.numbers import MINUS
+from orchestrator.report.numbers import MINUS, fixed
+from orchestrator.views.column_words import UNITS, columns_in_words
 from orchestrator.views.join import Cell, FilledPanel, FilledView, Line
-from orchestrator.views.spec import PERCENT, Column
+from orchestrator.views.match import NOT_RUN
+from orchestrator.views.spec import PERCENT, Column, Row
 
 PARTS = ("published", "ours", "difference")
 NOT_COMPARABLE = "not comparable"
@@ -43,8 +46,10 @@ class Shown:
 
 
 def shown(cell: Cell, column: Column) -> Shown:
-    """The three numbers of a cell in the precision of the papers' tables."""
+    """The three numbers of a cell in the precision of the papers' tables, but three significant digits of small ones."""
     digits = 1 if column.metric in PERCENT else 3
+    if digits == 3 and cell.published is None and cell.ours.mean:
+        digits = max(digits, 2 - math.floor(math.log10(abs(cell.ours.mean))))
     return Shown(
         _mean(cell.published.mean, cell.published.sd, digits) if cell.published else "",
         _mean(cell.ours.mean, cell.ours.sd, digits) if cell.ours.mean is not None else "",
@@ -53,58 +58,89 @@ def shown(cell: Cell, column: Column) -> Shown:
 
 
 def _mean(mean: float, sd: float | None, digits: int) -> str:
-    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
+    return fixed(mean, digits) + (f" ± {fixed(sd, digits)}" if sd is not None else "")
 
 
 def _difference(cell: Cell, digits: int) -> str:
     if cell.difference is None:
         return ""
     text = signed(cell.difference, digits)
-    if not cell.comparable:
-        return f"{text} ({NOT_COMPARABLE})"
     if cell.bounds:
-        return f"{text} [{signed(cell.bounds[0], digits)}, {signed(cell.bounds[1], digits)}]"
-    return text + (f" (s.d. {cell.ours.sd:.{digits}f})" if cell.ours.sd is not None else "")
+        text += f" [{signed(cell.bounds[0], digits)}, {signed(cell.bounds[1], digits)}]"
+    elif cell.ours.sd is not None and cell.comparable:
+        text += f" (s.d. {fixed(cell.ours.sd, digits)})"
+    return text if cell.comparable else f"{text} ({NOT_COMPARABLE})"
 
 
 def signed(value: float, digits: int) -> str:
     """'+0.3', with a proper minus; '0.0' without a sign."""
-    text = f"{abs(value):.{digits}f}"
+    text = fixed(abs(value), digits)
     return text if float(text) == 0 else (MINUS if value < 0 else "+") + text
 
 
 def legend(filled: FilledView) -> list[str]:
     """What a reader of the tables has to know."""
-    percent = {column.metric in PERCENT for panel in filled.view.panels for column in panel.columns}
-    units = {True: "accuracies in percent, differences in points", False: "the rest in the units of docs/metrics.md"}
+    metrics = dict.fromkeys(column.metric for panel in filled.view.panels for column in panel.columns)
+    units = dict.fromkeys(UNITS.get(metric, "accuracies in percent, differences in points") for metric in metrics)
+    unit_text = "; ".join(units)
     return [
         f"Published: {filled.view.source}.",
         f"Ours filled by: {', '.join(filled.view.benchmarks)} (benchmarks.yaml). A cell is empty where it was not run, or not in "
         "full.",
-        f"{'; '.join(units[kind] for kind in sorted(percent, reverse=True)).capitalize()}. a ± b: mean and s.d. over seeds (ddof "
+        f"{unit_text[0].upper()}{unit_text[1:]}. a ± b: mean and s.d. over seeds (ddof "
         "= 1). Difference: ours minus published, the published value taken as it is; in brackets the 95 % interval of ours over "
         "seeds and images, or the s.d. over seeds where per-image outcomes are missing.",
         *filled.view.notes,
     ]
 
 
+def facts(panel: FilledPanel) -> list[str]:
+    """What a reader has to know about one table: model, data, columns, and why nothing in it can be compared."""
+    protocol = panel.panel.protocol
+    dataset = ", ".join(filter(None, [protocol.dataset, protocol.what]))
+    found = [f"{panel.panel.model} on {dataset}.", f"{columns_in_words(panel.panel)}."]
+    for at, column in enumerate(panel.panel.columns):
+        if len(column.published) > 1 and any(line.cells[at].published for line in panel.lines):
+            found.append(
+                f"Published {column.title}: the mean, taken here, of the paper's rounded cells; the table has none."
+            )
+    return [*found, f"{NOT_COMPARABLE.capitalize()}: {protocol.unknown}."] if protocol.unknown else found
+
+
 def remarks(panel: FilledPanel) -> Iterator[tuple[str, str]]:
-    """(row, what to know about it): why it is not comparable or empty."""
+    """(rows, what to know about them): why they are not comparable or empty; rows of one reason are one entry."""
+    rows: dict[str, list[Row]] = {}
     for line in panel.lines:
-        if line.differences:
-            yield line.row.title, f"{NOT_COMPARABLE}: " + "; ".join(line.differences)
-        for remark in line.remarks:
-            yield line.row.title, remark
+        against = [f"{NOT_COMPARABLE}: " + "; ".join(line.differences)] if line.differences else []
+        never_run = [] if any(cell.ours.why != NOT_RUN for cell in line.cells) else [NOT_RUN]
+        for text in (*against, *line.remarks, *never_run):
+            rows.setdefault(text, []).append(line.row)
+    for text, found in rows.items():
+        yield "all rows" if len(found) == len(panel.lines) > 1 else _names(found), text
     for note in panel.notes:
         yield "over the rows", note
+
+
+def _names(rows: Sequence[Row]) -> str:
+    """Their titles; of several rows of one curve its name and their number."""
+    curves: dict[str, list[Row]] = {}
+    for row in rows:
+        curves.setdefault(row.curve or row.title, []).append(row)
+    return ", ".join(own[0].title if len(own) == 1 else f"{name} ({len(own)} rows)" for name, own in curves.items())
+
+
+def parts(panel: FilledPanel) -> tuple[str, ...]:
+    """The columns of a cell: where nothing at all is published, ours alone."""
+    return PARTS if any(cell.published for line in panel.lines for cell in line.cells) else ("ours",)
 
 
 def markdown(filled: FilledView) -> str:
     """Tables in GitHub's Markdown."""
     lines = [f"# {markdown_escape(filled.view.title)}", "", *(f"- {markdown_escape(text)}" for text in legend(filled))]
     for panel in filled.panels:
-        titles = [f"{column.title} {part}" for column in panel.panel.columns for part in PARTS]
-        lines += ["", f"## {markdown_escape(panel.panel.title)}", "", _markdown_line(["method", *titles])]
+        titles = [f"{column.title} {part}" for column in panel.panel.columns for part in parts(panel)]
+        lines += ["", f"## {markdown_escape(panel.panel.title)}", "", markdown_escape(" ".join(facts(panel))), ""]
+        lines.append(_markdown_line(["method", *titles]))
         lines.append("|:--|" + "--:|" * len(titles))
         lines += [_markdown_line([line.row.title, *flat(line, panel)]) for line in panel.lines]
         notes = [f"- {markdown_escape(row)}: {markdown_escape(text)}" for row, text in remarks(panel)]
@@ -117,9 +153,9 @@ def _markdown_line(cells: list[str]) -> str:
 
 
 def flat(line: Line, panel: FilledPanel) -> list[str]:
-    """The cells of a row as texts, three for each column."""
+    """The cells of a row as texts, `parts` of each column."""
     found = [shown(cell, column) for cell, column in zip(line.cells, panel.panel.columns, strict=True)]
-    return [text for s in found for text in (s.published, s.ours, s.difference)]
+    return [getattr(one, part) for one in found for part in parts(panel)]
 
 
 def csv_text(filled: FilledView) -> str:
@@ -136,8 +172,7 @@ def csv_text(filled: FilledView) -> str:
 
 def _csv_row(filled: FilledView, panel: FilledPanel, line: Line, cell: Cell, column: Column) -> list[object]:
     published = (cell.published.mean, cell.published.sd) if cell.published else (None, None)
-    bounds = cell.bounds if cell.comparable else None
-    numbers = [*published, cell.ours.mean, cell.ours.sd, cell.ours.n, cell.difference, *(bounds or (None, None))]
+    numbers = [*published, cell.ours.mean, cell.ours.sd, cell.ours.n, cell.difference, *(cell.bounds or (None, None))]
     comparable = "" if cell.difference is None else "yes" if cell.comparable else "no"
     reasons = ["; ".join(cell.differences), cell.ours.why, " ".join(line.trials)]
     head = [filled.view.name, panel.panel.title, line.row.title, column.title, column.metric]

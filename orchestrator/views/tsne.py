@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from orchestrator.trials.features import FEATURES_FILE, Features, energy_coordin
 from orchestrator.views.extra import NotHereError
 from orchestrator.views.match import NoValueError, Trials
 from orchestrator.views.spec import View
+from orchestrator.views.tsne_cache import CACHE, kept
 
 PERPLEXITY, SEED = 30.0, 0
 """scikit-learn's default, which the paper takes, and the random state, which is ours."""
@@ -33,6 +36,7 @@ MOST_OTHERS, MOST_LINES = 4, 8
 """Settings beside the paper's that are drawn, and trials of each: an embedding takes seconds."""
 LEAST_POINTS = 4
 """of a t-SNE in a plane"""
+NO_SCIKIT_LEARN = "t-SNE needs scikit-learn, which is not installed: pip install 'scikit-learn>=1.6' (the extra `tsne`)"
 
 Floats = NDArray[np.float64]
 
@@ -90,18 +94,29 @@ def sections(results: Results, trials: Trials, view: View) -> Iterator[Section]:
         yield Section(title, (*lines, *(Line(label, why=why) for label in list(by_label)[MOST_LINES:])))
 
 
-def embed(points: Floats) -> Floats:
-    """t-SNE (n, 2) of points (n, D), in one thread: sums over several threads have no fixed order.
+def embed(points: Floats, folder: Path) -> Floats:
+    """t-SNE (n, 2) of points (n, D), kept in `folder` by a hash of them and of the settings: it takes seconds.
 
     Raises NotHereError if scikit-learn is not installed.
     """
     try:
+        settings: dict[str, float | str] = {
+            "perplexity": perplexity(len(points)),
+            "seed": SEED,
+            "scikit-learn": version("scikit-learn"),
+        }
+    except PackageNotFoundError:
+        raise NotHereError(NO_SCIKIT_LEARN) from None
+    return kept(folder, points, settings, _embedding)
+
+
+def _embedding(points: Floats) -> Floats:
+    """The same computed, in one thread: sums over several threads have no fixed order."""
+    try:
         from sklearn.manifold import TSNE
         from threadpoolctl import threadpool_limits
     except ImportError:
-        raise NotHereError(
-            "t-SNE needs scikit-learn, which is not installed: pip install 'scikit-learn>=1.6' (the extra `tsne`)"
-        ) from None
+        raise NotHereError(NO_SCIKIT_LEARN) from None
     with threadpool_limits(limits=1):
         found = TSNE(perplexity=perplexity(len(points)), random_state=SEED).fit_transform(points)
     return np.asarray(found, np.float64)
@@ -188,7 +203,7 @@ def _embedded(results: Results, tuned: Outcome, zero_shot: TrialRecord, title: s
         clouds.append((domain, keys, pair[0], pair[1]))
     if sum(len(before) + len(after) for _, _, before, after in clouds) < LEAST_POINTS:
         raise NoValueError(f"{id} kept features of too few images to place in a plane")
-    placed = embed(np.concatenate([points for _, _, *pair in clouds for points in pair]))
+    placed = embed(np.concatenate([points for _, _, *pair in clouds for points in pair]), results.root / CACHE)
     return Line(title, tuple(_domains(clouds, placed)), id, zero_shot.id, tuned.trial.spec.seed)
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from orchestrator.records import Results, load_plans, load_records, write_atomic
 from orchestrator.report.drawing import COLOURS, SYMBOLS, Figure, add, escape_html, make_room, new_figure
 from orchestrator.report.export import escape as markdown_escape
-from orchestrator.report.offline import TEMPLATES, environment, policy, scripts
-from orchestrator.views.catalog import views
-from orchestrator.views.extra import ExtraView
+from orchestrator.report.offline import environment, policy, scripts
+from orchestrator.views.catalog import shipped
+from orchestrator.views.drawing import Drawn
+from orchestrator.views.extra import ExtraView, NotHereError
 from orchestrator.views.latex import document, items, latex_escape
 from orchestrator.views.match import Trials
+from orchestrator.views.page import CLOSED, HERE, SCRIPTS, chart
 from orchestrator.views.tsne import PERPLEXITY, SEED, Domain, Line, Section, perplexity, sections
 
 ROWS_OF = "lipsum-table-1"
@@ -22,14 +24,11 @@ ROWS_OF = "lipsum-table-1"
 CSV_COLUMNS = ("view", "panel", "row", "seed", "trial", "zero_shot_trial", "domain", "key", "model", "x", "y")
 """One row for each point; model: zero-shot or fine-tuned."""
 BEFORE, AFTER = "zero-shot", "fine-tuned"
-HERE = Path(__file__).parent
 
 
 def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
     """Write the view's four files into `into`. Raises NotHereError without scikit-learn, ValueError for an unreadable plan."""
-    folder = Results(results)
-    trials = Trials(load_plans(folder), load_records(folder))
-    found = list(sections(folder, trials, views()[ROWS_OF]))
+    found = _sections(results, view.name)
     texts = {
         "html": html_text(view, found),
         "md": markdown(view, found),
@@ -40,6 +39,23 @@ def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomic(path, text)
     return paths
+
+
+def figures(results: Path, name: str) -> list[Drawn]:
+    """One for each method that has something to show. Raises as `build`."""
+    return [_drawn(section, line) for section in _sections(results, name) for line in section.lines if line.domains]
+
+
+def _drawn(section: Section, line: Line) -> Drawn:
+    return Drawn(section.title, line.title, "before and after fine-tuning", _about(line), _figure(line))
+
+
+def _sections(results: Path, name: str) -> list[Section]:
+    rows = shipped()[0].get(ROWS_OF)
+    if rows is None:
+        raise NotHereError(f"{name} shows the methods of {ROWS_OF}, whose file in orchestrator/views/papers is wrong")
+    folder = Results(results)
+    return list(sections(folder, Trials(load_plans(folder), load_records(folder)), rows))
 
 
 def legend(view: ExtraView) -> list[str]:
@@ -60,25 +76,22 @@ def legend(view: ExtraView) -> list[str]:
 
 def html_text(view: ExtraView, found: Sequence[Section]) -> str:
     """The page: its policy allows its own scripts, by their hash, and no request; all text is escaped."""
-    embedded_scripts = scripts([TEMPLATES / "data.js", TEMPLATES / "theme.js", HERE / "figures.js"])
+    drawn = any(line.domains for section in found for line in section.lines)
+    embedded_scripts = scripts(SCRIPTS) if drawn else []
     return (
         environment(HERE)
         .get_template("tsne.html.j2")
         .render(
             title=view.title,
             legend=legend(view),
-            policy=policy(embedded_scripts),
+            policy=policy(embedded_scripts) if drawn else CLOSED,
             scripts=embedded_scripts,
             sections=[
                 {
                     "title": section.title,
                     "head": _head(section),
                     "rows": list(_rows(section)),
-                    "figures": [
-                        {"title": line.title, "about": _about(line), "json": _figure(line)}
-                        for line in section.lines
-                        if line.domains
-                    ],
+                    "figures": [chart(_drawn(section, line)) for line in section.lines if line.domains],
                     "holes": list(_holes(section)),
                 }
                 for section in found

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.records import Results
+from orchestrator.analysis.outcome_file import Block
+from orchestrator.analysis.row_outcomes import read_blocks
+from orchestrator.records import Evaluation, Results, read_record, write_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.trials.outcomes import write_predictions
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
@@ -41,7 +43,30 @@ def write_outcomes(
         if trial.label == "ft":
             right &= labels != 0
         outcomes["", domain, "test"] = guesses([f"{domain}/{keys}{i}" for i in range(NUM_IMAGES)], labels, right)
-    write_predictions(results.trial(trial.id) / "predictions.parquet", outcomes)
+    leave(results, trial.id, outcomes)
+
+
+def leave(results: Results, trial: str, outcomes: Mapping[tuple[str, str, str], Outcomes]) -> None:
+    """Write outcomes of a trial, and into its record how many of them are right, if it has one."""
+    write_predictions(results.trial(trial) / "predictions.parquet", outcomes)
+    agree(results, trial)
+
+
+def agree(results: Results, trial: str) -> None:
+    """Write into a record how many of its outcomes are right, where there are both."""
+    path = results.trial(trial) / "predictions.parquet"
+    if not path.exists() or not results.record(trial).exists():
+        return
+    record, found = read_record(results.record(trial)), read_blocks(results, trial)
+    evaluations = tuple(
+        _agreeing(e, found[key]) if (key := (e.variant, e.domain, e.split)) in found else e for e in record.evaluations
+    )
+    write_record(results, record.model_copy(update={"evaluations": evaluations}))
+
+
+def _agreeing(e: Evaluation, of: Block) -> Evaluation:
+    right, count = int(of.correct.sum()), len(of.labels)
+    return e.model_copy(update={"num_images": count, "num_correct": right, "accuracy": right / count})
 
 
 def guesses(keys: Sequence[str], labels: NDArray[np.int64], right: NDArray[np.bool_]) -> Outcomes:

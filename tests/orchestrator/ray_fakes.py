@@ -13,14 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.nn import functional
 
 import datasets
+import orchestrator.trials.trial  # noqa: F401 - as real entries do: imported later, it would delay how failures are told
+from datasets.shards import open_prepared
 from orchestrator.records import Evaluation, Results, TrialRecord, write_record
 from orchestrator.spec import BenchmarkPlan, DataRef, Location, ModelRef, PlannedTrial, TrialSpec, trial_id
 from training.runtime import Runtime
 
 ENTRY = "tests.orchestrator.ray_fakes:act"
+LAME_ENTRY = "tests.orchestrator.ray_fakes:not_on_rank_1"
+
+
+def __getattr__(name: str) -> Any:
+    """An entry that one worker of several cannot import."""
+    if name == LAME_ENTRY.partition(":")[2]:
+        if dist.get_rank() == 1:
+            raise ImportError("libcudart.so.12 is missing on this node")
+        return act
+    raise AttributeError(name)
 
 
 def make_trial(action: str, seed: int = 0, inputs: tuple[str, ...] = (), **settings: Any) -> PlannedTrial:
@@ -101,6 +114,12 @@ def _sleep(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int
         runtime.report({"step": step, "num_steps": steps, "loss": 1 / step, "images_per_second": 20})
 
 
+def _hang(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> None:
+    """Say nothing more in the first attempt."""
+    while attempt == 1:
+        time.sleep(0.1)
+
+
 def _fail(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> None:
     raise ValueError("the loss is NaN at step 7\nand a second line")
 
@@ -132,6 +151,24 @@ def _fail_on_rank_1(trial: PlannedTrial, results: Results, runtime: Runtime, att
     runtime.all_gather(torch.tensor([runtime.rank]))
 
 
+def _lose_rank_1(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> None:
+    """The first attempt loses a worker in the middle of steps that every worker takes."""
+    for step in range(60):
+        if attempt == 1 and runtime.rank == 1 and step == 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        runtime.all_gather(torch.tensor([runtime.rank]))
+
+
+def _stream(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> None:
+    """This worker's part of some training batches, and of an evaluation pass, in a file of its own."""
+    from tests.datasets.pixel_streams import parts
+
+    prepared = open_prepared(trial.spec.settings["data"])
+    found = parts(prepared, rank=runtime.rank, world_size=runtime.world_size)
+    torch.save(found, results.trial(trial.id) / f"pixels-{runtime.rank}.pt")
+    runtime.barrier()
+
+
 def _train(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int) -> None:
     """Steps of a small transformer, as the demo's model takes them, for measuring."""
     torch.manual_seed(trial.spec.seed)
@@ -149,6 +186,7 @@ def _train(trial: PlannedTrial, results: Results, runtime: Runtime, attempt: int
 ACTIONS = {
     "noop": _noop,
     "sleep": _sleep,
+    "hang": _hang,
     "fail": _fail,
     "out_of_memory": _out_of_memory,
     "poison": _poison,
@@ -156,6 +194,8 @@ ACTIONS = {
     "die_recorded": _noop,
     "sum_ranks": _sum_ranks,
     "fail_on_rank_1": _fail_on_rank_1,
+    "lose_rank_1": _lose_rank_1,
+    "stream": _stream,
     "train": _train,
 }
 

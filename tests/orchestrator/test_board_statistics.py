@@ -15,11 +15,11 @@ import pytest
 from orchestrator.analysis import board_statistics
 from orchestrator.analysis.aggregate import Board, Table, aggregate
 from orchestrator.analysis.board_statistics import with_statistics
-from orchestrator.analysis.calibration import class_changes, curve
+from orchestrator.analysis.calibration import binned, class_changes, curve
 from orchestrator.analysis.intervals import RowStatistics, TableStatistics
 from orchestrator.analysis.predictions import read_predictions
 from orchestrator.analysis.row_outcomes import Cell, RowOutcomes, SharedImages
-from orchestrator.analysis.statistics import PairedBootstrap, rank
+from orchestrator.analysis.statistics import PairedBootstrap, holm, rank
 from orchestrator.records import Results, load_plans, load_records
 from orchestrator.report import build_report, read_board
 from orchestrator.report.export import escape
@@ -195,7 +195,7 @@ def test_each_domain_held_out_uses_the_trials_that_did_not_see_it(tmp_path: Path
     for trial in trials:
         write_outcomes(results, trial, 0.6, rng)
     found = statistics(results, "ft")
-    assert (found.why, found.reference) == ("", None)
+    assert found.why == ""
     held_out = {d: [t.id for t in trials if t.label == "ft" and d not in t.spec.data.sources] for d in DOMAINS}
     paths = {d: [results.trial(id) / "predictions.parquet" for id in ids] for d, ids in held_out.items()}
     means = [np.mean([read_predictions(p, "", d).correct for p in of]) for d, of in paths.items()]
@@ -204,10 +204,12 @@ def test_each_domain_held_out_uses_the_trials_that_did_not_see_it(tmp_path: Path
 
 
 def test_a_curve_and_classes_by_hand() -> None:
-    confidences = [np.array([0.95, 0.99], np.float32), np.array([0.05], np.float32)]
-    found = curve(confidences, [np.array([True, False]), np.array([False])], num_bins=10)
+    first = binned(np.array([[0.95, 0.99], [0.85, 0.95]], np.float32), np.array([[True, False], [True, True]]), 10)
+    second = binned(np.array([[0.05], [0.5]], np.float32), np.array([[False], [True]]), 10)
+    found = curve([first, second], slice(0, 1))
     assert [(b.num_images, b.accuracy) for b in found.bins] == [(1, 0.0), (2, 0.5)]
     assert [b.confidence for b in found.bins] == pytest.approx([0.05, 0.97])
+    assert [b.num_images for b in curve([first, second], slice(0, 2)).bins] == [1, 1, 1, 3]
     labels = [np.array([0, 0, 1]), np.array([2])]
     ours = [np.array([[1, 1, 0], [1, 1, 0]], bool), np.array([[1], [0]], bool)]
     others = [np.array([[0, 1, 1], [0, 1, 1]], bool), np.array([[1], [0]], bool)]
@@ -244,29 +246,36 @@ def test_tables_show_intervals_and_ranks(results: Results) -> None:
     with rows.open(newline="", encoding="utf-8") as file:
         lines = [line for line in csv.DictReader(file) if line["row"] == "better"]
     (line,) = (line for line in lines if line["quantity"] == "shift mean")
-    assert (float(line["mean"]), float(line["low"]), float(line["high"])) == (0.5, shift.low, shift.high)
+    assert (float(line["low"]), float(line["high"])) == (shift.low, shift.high)
+    assert float(line["mean"]) == pytest.approx((shift.low + shift.high) / 2, abs=1e-6), "recorded, and of the outcomes"
 
 
-def test_the_worst_domain_has_its_interval_where_it_is_the_worst_of_every_seed(results: Results) -> None:
+def test_differences_have_p_values_adjusted_over_the_rows_of_the_table(results: Results) -> None:
     found = table(results)
-    row = next(row for row in found.rows if row.name == "ft")
-    first, second, *rest = found.shifted
-    easy = {domain: replace(row.accuracy[domain], values=dict.fromkeys((0, 1, 2), 0.9)) for domain in rest}
+    assert found.statistics is not None
+    bootstrap = PairedBootstrap({domain: correct(results, domain) for domain in DOMAINS})
+    for part, domains in (("reference", DOMAINS[:1]), ("shift", DOMAINS[1:])):
+        for other, pick in ((0, lambda row: row.to_zero_shot), (1, lambda row: row.to_baseline)):
+            rows = [index for index in range(4) if index != other]
+            p_values = [bootstrap.difference(index, other, domains).p for index in rows]
+            differences = [getattr(pick(found.statistics.rows[index]), part) for index in rows]
+            assert [of.p for of in differences] == p_values
+            assert [of.adjusted_p for of in differences] == holm(p_values)
+            assert getattr(pick(found.statistics.rows[other]), part) is None
 
-    def interval(*of_seeds: tuple[float, float]) -> str:
-        ours, theirs = (dict(enumerate(values)) for values in zip(*of_seeds, strict=True))
-        accuracy = {**row.accuracy, **easy}
-        accuracy |= {
-            first: replace(row.accuracy[first], values=ours),
-            second: replace(row.accuracy[second], values=theirs),
-        }
-        worst = replace(row.worst, values={seed: min(pair) for seed, pair in enumerate(of_seeds)})
-        changed = replace(row, accuracy=accuracy, worst=worst)
-        rows = tuple(changed if other is row else other for other in found.rows)
-        (column,) = (c for c in columns(replace(found, rows=rows)) if c.title == "worst")
-        return column.cell(found.rows.index(row)).interval
 
-    of_second = statistics(results, "ft").domains[second]
-    assert of_second is not None
-    assert interval((0.5, 0.2), (0.6, 0.3), (0.4, 0.1)) == f"[{100 * of_second.low:.1f}, {100 * of_second.high:.1f}]"
-    assert interval((0.5, 0.2), (0.2, 0.3), (0.4, 0.1)) == ""
+def test_the_source_mean_of_folds_has_them_too(tmp_path: Path) -> None:
+    folder, rng = Folder(leave_one_out=True), np.random.default_rng(0)
+    trials = [folder.trial("zero_shot", kind="reference")]
+    for name in ("ft", "better"):
+        trials += [folder.trial(name, s, sources=[d for d in DOMAINS if d != out]) for out in DOMAINS for s in (0, 1)]
+    for trial in trials:
+        folder.done(trial, (50.0,) * 5)
+    results = Results(folder.write(tmp_path))
+    for trial in trials:
+        write_outcomes(results, trial, {"better": 0.8}.get(trial.label, 0.6), rng)
+    ft, better = statistics(results, "ft").to_zero_shot.reference, statistics(results, "better").to_zero_shot.reference
+    assert ft and better and ft.p is not None and better.p is not None
+    assert better.p < 0.05 and better.low > 0
+    assert (ft.p < 0.05) == (ft.low > 0 or ft.high < 0), "the test and the interval agree"
+    assert [ft.adjusted_p, better.adjusted_p] == holm([ft.p, better.p])

@@ -150,6 +150,26 @@ def test_a_coca_model_writes_captions_and_an_interrupted_run_goes_on(
     assert from_jsonl(captioner.journal)(train) == captions
 
 
+def test_an_interrupted_run_goes_on_with_the_same_images_weights_and_architecture_alone(
+    coca: Path, tmp_path: Path
+) -> None:
+    def journal(weights: Path, data: str, config: Path = coca) -> Path | None:
+        return CoCaCaptioner("tiny_coca", str(weights), config, tmp_path / "new/fake", data).journal
+
+    state = talkative(coca).model.state_dict()
+    paths = [tmp_path / name for name in ("one.safetensors", "copy.safetensors", "other.safetensors")]
+    save_file(state, paths[0])
+    save_file(state, paths[1])
+    save_file({**state, "logit_scale": state["logit_scale"] + 1}, paths[2])
+    first = journal(paths[0], "images")
+    assert journal(paths[1], "images") == first, "wherever the weights lie"
+    more_heads = tmp_path / "elsewhere/tiny_coca.json"
+    more_heads.parent.mkdir()
+    more_heads.write_text(coca.read_text().replace('"attn_pooler_heads": 2', '"attn_pooler_heads": 4'))
+    found = {first, journal(paths[2], "images"), journal(paths[0], "others"), journal(paths[0], "images", more_heads)}
+    assert len(found) == 4
+
+
 def test_captions_are_the_likeliest_tokens_one_after_another(coca: Path) -> None:
     model = talkative(coca).model
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -194,6 +214,8 @@ def test_the_command(plain: Prepared, coca: Path, tmp_path: Path, monkeypatch: p
     done = call(app, [*arguments, *model, "--domain", "oil"])
     assert done.exit_code == 0, done.output
     assert "for oil from tiny_coca (sha256:" in find_prepared("other").source
+    made = CoCaCaptioner("tiny_coca", str(weights), coca, tmp_path / "other", plain.identity)
+    assert made.journal is not None and made.journal.exists(), "named by the dataset that was asked for"
     for wrong in ([], ["--from", "x", "--pretrained", "y"]):
         done = call(app, [*arguments, *wrong])
         assert (done.exit_code, done.stderr) == (

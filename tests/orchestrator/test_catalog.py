@@ -149,3 +149,11 @@ def test_a_dataset_in_full_has_counts_files_notes_and_the_command() -> None:
 def test_what_cannot_be_listed_is_bad_input(words: tuple[str, ...], message: str) -> None:
     result = CliRunner().invoke(app, list(words))
     assert result.exit_code == 2 and message in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [("pacs", False), ("ucf101", False), ("eurosat@coop", False), ("cub", True), ("caltech101", True)],
+)
+def test_a_download_is_offered_only_where_a_program_gets_all_that_is_needed(name: str, offered: bool) -> None:
+    assert ("(or: --from published)" in call("list", "datasets", name)) == offered

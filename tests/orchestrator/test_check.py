@@ -165,3 +165,34 @@ def test_what_is_no_method_is_bad_input(
     result = CliRunner().invoke(app, ["check", str(tmp_path / file), *options])
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('{"strenght": 1}', "--settings: unknown setting 'strenght', did you mean 'strength'? known: strength"),
+        ('{"strength": -1}', "--settings: strength: must be at least 0, got -1"),
+    ],
+)
+def test_wrong_settings_are_bad_input_in_one_line(settings: str, message: str, tmp_path: Path) -> None:
+    body = "class Config(Frozen):\n        strength: float = Field(1.0, ge=0)"
+    path = write(tmp_path, "Method", body)
+    path.write_text("from pydantic import Field\n" + path.read_text())
+    result = CliRunner().invoke(app, ["check", str(path), "--settings", settings])
+    assert result.exit_code == 2
+    assert result.output.strip().splitlines() == [message]
+
+
+def test_a_method_that_leaves_the_process_breaks_its_promises(tmp_path: Path) -> None:
+    path = write(tmp_path, "PostHoc", "def derive(self, inputs):\n        raise SystemExit(0)")
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert result.exit_code == 1
+    assert "SystemExit: 0 (line 13, in derive); mend that first" in result.output
+
+
+def test_a_method_without_phases_says_that_it_takes_no_step(ground: Ground, tmp_path: Path) -> None:
+    body = "fitted_in_setup: ClassVar = ('head',)\n    def setup(self, model, task):\n        return []"
+    subject = Subject.of_file(write(tmp_path, "Method", body), {})
+    ground.folder = tmp_path
+    with pytest.raises(ConformanceError, match="returns no phase; say so with `takes_steps: ClassVar"):
+        next(check for check in CHECKS if check.name == "loss").run(Candidate(subject, ground))

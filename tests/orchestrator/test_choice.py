@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from orchestrator.analysis.aggregate import Board, aggregate
 from orchestrator.analysis.choice import Rule, restrict
 from orchestrator.cli import app
-from orchestrator.records import Loaded
+from orchestrator.records import Loaded, Results, TracePoint, load_records
+from orchestrator.report import read_board
 from orchestrator.report.export import markdown
 from orchestrator.report.page import html_text
 from orchestrator.spec import trial_id
+from tests.orchestrator.outcome_factory import guesses, leave
 from tests.orchestrator.record_factory import Folder
 
 DOMAINS = ("real", "sketch")
@@ -165,3 +168,106 @@ def test_the_page_says_the_rule_and_leaves_the_whole_board_where_it_is(tmp_path:
     for name in ("leaderboard.oracle.html", "leaderboard.oracle.md"):
         assert f"{ORACLE}: strength=1.0" in (root / name).read_text()
         assert "no method can have it" in (root / name).read_text()
+
+
+def with_alphas() -> Folder:
+    """FT of two seeds and WiSE-FT of each: the alphas that held-out images and the shifted domain would choose differ."""
+    folder = Folder(domains=DOMAINS)
+    folder.done(folder.trial("zero_shot", kind="reference"), (50, 50))
+    for seed in (0, 1):
+        ft = folder.trial("ft", seed)
+        folder.measured(ft, {VAL: 80, TEST: 80, SHIFT: 40})
+        wise = folder.trial("wise_ft", seed, kind="post_hoc", of="ft", inputs=[ft.id])
+        record = folder.measured(wise, {VAL: 1, TEST: 1, SHIFT: 1})
+        percents = {0.3: (70, 70, 55), 0.6: (84, 60, 45), 1.0: (80, 80, 40)}
+        evaluations = tuple(
+            e.model_copy(update={"variant": f"alpha={alpha}", "num_correct": 10 * right, "accuracy": right / 100})
+            for alpha, percent in percents.items()
+            for e, right in zip(record.evaluations, percent, strict=True)
+        )
+        variants = {f"alpha={alpha}": {"alpha": alpha} for alpha in percents}
+        folder.records[wise.id] = record.model_copy(update={"evaluations": evaluations, "variants": variants})
+    return folder
+
+
+@pytest.mark.parametrize(("rule", "alpha", "shift"), [("reference_val", 0.6, 0.45), ("oracle", 0.3, 0.55)])
+def test_the_variants_of_a_record_are_points_too(rule: Rule, alpha: float, shift: float) -> None:
+    rows = board(with_alphas(), rule).tables[0].rows
+    assert [row.name for row in rows[:5]] == [
+        "zero_shot",
+        "ft",
+        *(f"wise_ft of ft, alpha={a}" for a in (0.3, 0.6, 1.0)),
+    ]
+    (row,) = rows[5:]
+    assert row.name.startswith("wise_ft, ") and row.name.endswith(f": alpha={alpha} of ft")
+    assert row.shift.mean == pytest.approx(shift) and row.shift.n == 2
+    assert row.chosen and not any(other.chosen for other in rows[:5])
+
+
+def test_no_alpha_is_chosen_while_a_seed_is_missing() -> None:
+    folder = with_alphas()
+    del folder.records[folder.plan[-1].id]
+    (row,) = [row for row in board(folder, "oracle").tables[0].rows if row.chosen]
+    assert row.shift.mean is None
+    assert row.shift.missing[0] == "no point is chosen: wise_ft, alpha=0.3, seed 1: not run"
+
+
+def test_a_chosen_row_has_the_outcomes_of_its_alpha_and_is_no_rival(tmp_path: Path) -> None:
+    results, rng = Results(with_alphas().write(tmp_path)), np.random.default_rng(0)
+    for id, record in load_records(results).records.items():
+        found = {}
+        for e in record.evaluations:
+            labels = np.arange(500) % 10
+            right = rng.random(500) < e.accuracy
+            found[e.variant, e.domain, e.split] = guesses(
+                [f"{e.domain}{e.split}{i}" for i in range(500)], labels, right
+            )
+        leave(results, id, found)
+    (plain,) = read_board(tmp_path).tables
+    (table,) = read_board(tmp_path, "oracle").tables
+    assert plain.statistics is not None and table.statistics is not None
+    (chosen,) = table.statistics.rows[5:]
+    same = table.statistics.rows[2]
+    assert same.shift and (chosen.shift, chosen.domains, chosen.ece) == (same.shift, same.domains, same.ece)
+    assert chosen.why == "" and chosen.rank is None
+    assert [row.rank for row in table.statistics.rows[:5]] == [row.rank for row in plain.statistics.rows]
+    assert table.statistics.num_ranked == plain.statistics.num_ranked == 5
+    assert (
+        chosen.to_baseline.shift and same.to_baseline.shift and chosen.to_baseline.shift.p == same.to_baseline.shift.p
+    )
+    assert chosen.to_baseline.shift.adjusted_p is None
+    assert same.to_baseline == plain.statistics.rows[2].to_baseline, "Holm's adjustment too is over the others alone"
+
+
+def ended(steps: dict[str, int]) -> Folder:
+    """A trial of two seeds each of 100 steps, by name and the step that was chosen; WiSE-FT of each."""
+    folder = Folder()
+    folder.done(folder.trial("zero_shot", kind="reference"), (1, 2, 3, 4, 5))
+    for name, step in steps.items():
+        trial = folder.trial(name)
+        record = folder.done(trial, (5, 4, 3, 2, 1))
+        trace = tuple(TracePoint(step=at, split="val", accuracy=0.5, nll=1.0) for at in (0, 50, 100))
+        folder.records[trial.id] = record.model_copy(update={"selected_step": step, "trace": trace})
+        folder.done(folder.trial("wise_ft", kind="post_hoc", of=name, inputs=[trial.id]), (1, 2, 3, 4, 5))
+    return folder
+
+
+def test_last_admits_what_another_rule_chose_at_the_last_step_and_says_why_not_of_the_rest() -> None:
+    folder = ended({"late": 100, "early": 50})
+    found = board(folder, "last")
+    rows = {row.name: row for row in found.tables[0].rows}
+    assert list(rows) == ["zero_shot", "late", "wise_ft of late", "early", "wise_ft of early"]
+    assert all(rows[name].shift.mean is not None for name in ("zero_shot", "late", "wise_ft of late"))
+    why = "its weights are not of the last step, 100: reference_val chose step 50"
+    assert rows["early"].shift.missing == {0: why}
+    early = next(trial.id for trial in folder.plan if trial.label == "early")
+    assert rows["wise_ft of early"].shift.missing == {0: f"built on {early}: {why}"}
+    assert "also those that another rule chose at the last step" in markdown(found) and why in markdown(found)
+
+
+def test_an_early_record_without_a_trace_is_held_against_the_steps_of_its_recipe() -> None:
+    folder = ended({"late": 150, "early": 100})
+    for id, record in folder.records.items():
+        folder.records[id] = record.model_copy(update={"trace": ()})
+    rows = {row.name: row for row in board(folder, "last").tables[0].rows}
+    assert rows["late"].shift.mean is not None and rows["early"].shift.mean is None, "the recipe has 150 steps"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from typer.testing import CliRunner
 
 from orchestrator.analysis.compare import MEAN, CompareError, Side, compare, pick, sides
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
+from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.cli import app
 from orchestrator.records import Results, load_plans, load_records
+from orchestrator.report import read_board
 from tests.orchestrator.outcome_factory import write_outcomes, write_results
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
 
@@ -67,9 +70,9 @@ def test_unknown_names_and_domains_are_said(results: Results) -> None:
 
 
 def test_other_images_are_never_paired(results: Results) -> None:
-    ft, better = pick(known(results), "ft", "better", None, None, None)
-    trial = next(t for t in load_plans(results)[0].trials if t.id == better.seeds[1])
+    (trial,) = [t for t in load_plans(results)[0].trials if (t.label, t.spec.seed) == ("better", 1)]
     write_outcomes(results, trial, 0.5, np.random.default_rng(1), keys="other")
+    ft, better = pick(known(results), "ft", "better", None, None, None)
     with pytest.raises(PredictionsError, match="its images of real are others than those of 'ft'"):
         compare(results, ft, better)
     (results.trial(trial.id) / "predictions.parquet").unlink()
@@ -104,3 +107,58 @@ def test_the_command_refuses_wrong_names_with_exit_code_2(results: Results, tmp_
     empty = CliRunner().invoke(app, ["compare", "a", "b", "--results", str(tmp_path / "none")])
     assert empty.exit_code == 2
     assert "holds no plans" in empty.stderr
+
+
+def test_one_comparison_has_one_interval_whatever_stands_beside_it(results: Results) -> None:
+    """With other domains, in another order, by itself, and on the page."""
+    better, ft = pick(known(results), "better", "ft", None, None, None)
+    asked = (None, ["real"], ["sketch", "real"], ["real", "sketch"], ["painting", "infograph", "real"])
+    found = [next(c for c in compare(results, better, ft, on) if c.domain == "real").estimate for on in asked]
+    assert len({(estimate.low, estimate.high, estimate.p) for estimate in found}) == 1
+    (table,) = read_board(results.root).tables
+    assert table.statistics is not None and table.baseline is not None and table.baseline.name == "ft"
+    row = table.statistics.rows[[row.name for row in table.rows].index("better")].to_baseline.reference
+    assert row and (row.low, row.high, row.p) == pytest.approx((found[0].low, found[0].high, found[0].p), rel=1e-6)
+
+
+def test_a_wrong_option_is_named_and_not_the_row(results: Results) -> None:
+    rows = known(results)
+    for option, message in (
+        (("x", None, None), r"--benchmark 'x': no finished row 'ft' is of it; known: demo"),
+        ((None, "tinny", None), r"--model 'tinny': no finished row 'ft' is of it, did you mean 'tiny'\? known: tiny"),
+        ((None, None, "sketch"), r"--source 'sketch': no finished row 'ft' is of it; known: real"),
+    ):
+        with pytest.raises(CompareError, match=message):
+            pick(rows, "ft", "better", *option)
+
+
+def test_options_that_hold_only_one_by_one_are_said_with_where_the_row_stands(results: Results) -> None:
+    (side,) = [side for side in known(results) if side.name == "ft"]
+    rows = [replace(side, model="a", sources=("real",)), replace(side, model="b", sources=("sketch",))]
+    with pytest.raises(CompareError, match=r"'ft' with --model a --source sketch together; it stands in demo, a, ref"):
+        pick(rows, "ft", "ft", None, "a", "sketch")
+
+
+def test_names_that_begin_with_what_was_typed_come_first(results: Results) -> None:
+    (side,) = [side for side in known(results) if side.name == "ft"]
+    names = [f"a{i}" for i in range(30)] + ["lipsum_ft", "wise_ft of ft, alpha=0.5", "wise_ft of ft, alpha=0.7"]
+    rows = [replace(side, name=name) for name in names]
+    with pytest.raises(CompareError) as error:
+        pick(rows, "wise_ft", "lipsum_ft", None, None, None)
+    assert str(error.value) == (
+        "no finished row 'wise_ft'; those that begin so: 'wise_ft of ft, alpha=0.5', 'wise_ft of ft, alpha=0.7'"
+    )
+
+
+@pytest.mark.parametrize("words", [["compare", "better", "ft", "--results"], ["report"]])
+def test_a_bug_is_no_wrong_input(results: Results, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(PairedBootstrap, "__init__", broken)
+    done = CliRunner().invoke(app, [*words, str(results.root)])
+    assert done.exit_code == 1 and isinstance(done.exception, ValueError)
+    monkeypatch.undo()
+    next((results.root / "plans").glob("*.json")).write_text("{}")
+    done = CliRunner().invoke(app, [*words, str(results.root)])
+    assert done.exit_code == 2 and "not a plan this version can read" in done.stderr

@@ -20,7 +20,7 @@ from orchestrator.cli import app
 from orchestrator.records import Results, load_records, read_record, write_record
 from orchestrator.report import read_board
 from orchestrator.report.tables import columns
-from orchestrator.trials.outcomes import write_predictions
+from tests.orchestrator.outcome_factory import leave
 from tests.orchestrator.record_factory import NUM_IMAGES, Folder
 from training.evaluate import Outcomes
 
@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> Results:
     found = Results(folder.write(tmp_path))
     for trial in trials:
         outcomes = {("", domain, "test"): _outcomes(domain, rng) for domain in DOMAINS}
-        write_predictions(found.trial(trial.id) / "predictions.parquet", outcomes)
+        leave(found, trial.id, outcomes)
     return found
 
 
@@ -192,10 +192,25 @@ def test_only_what_is_new_is_read_again(results: Results, monkeypatch: pytest.Mo
     rebinning.rebinned(results, loaded, 8)
     assert len(reads) == 6
     changed = next(iter(results.root.glob("trials/ft-*/predictions.parquet")))
-    write_predictions(
-        changed, {("", domain, "test"): _outcomes(domain, np.random.default_rng(9)) for domain in DOMAINS}
-    )
+    rng = np.random.default_rng(9)
+    leave(results, changed.parent.name, {("", domain, "test"): _outcomes(domain, rng) for domain in DOMAINS})
+    loaded = load_records(results)
     assert rebinning.rebinned(results, loaded, 7) != first
     assert reads[6:] == [changed.parent.name]
     (results.root / "cache" / "ece" / "7.json").write_text('{"version": 1, "trials": {"x": 1}}')
     assert rebinning.rebinned(results, loaded, 7).records[changed.parent.name].evaluations[0].ece is not None
+
+
+def test_early_records_get_theirs_from_the_outcomes_without_any_option(results: Results) -> None:
+    for id, record in load_records(results).records.items():
+        if not id.startswith("zero_shot"):
+            new = tuple(e.model_copy(update={"ece": None}) for e in record.evaluations)
+            write_record(results, record.model_copy(update={"evaluations": new}))
+    assert report(results).exit_code == 0
+    lines = written(results, "leaderboard.csv")
+    assert {line["ece"] for line in lines if line["label"] == "zero_shot"} == {"0.5"}, "what is recorded stays"
+    for line in (line for line in lines if line["label"] == "ft"):
+        expected = oracle(results, line["trial_id"], [line["domain"]], NUM_BINS)
+        assert float(line["ece"]) == pytest.approx(expected, abs=1e-6)
+    assert {(line["ece"], line["reason"]) for line in lines if line["label"] == "lost"} == {("", "")}
+    assert "ECE, 15 bins, %" in (results.root / "leaderboard.md").read_text(encoding="utf-8")

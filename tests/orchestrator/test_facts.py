@@ -85,7 +85,7 @@ def test_values_that_are_no_numbers_are_named_with_their_line(tmp_path: Path) ->
 
 
 def test_a_wrong_file_of_views_costs_its_points_and_one_line(
-    board: Path, papers: Path, caplog: pytest.LogCaptureFixture
+    board: Path, papers: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user's own file must not cost the leaderboard of a sweep that took days."""
     build_report(board)
@@ -96,6 +96,9 @@ def test_a_wrong_file_of_views_costs_its_points_and_one_line(
         build_report(board)
     assert (board / "leaderboard.html").read_bytes() == page and points_of(board) == points
     lines = {record.getMessage() for record in caplog.records}
+    monkeypatch.setattr(published_points, "wrong_files", lambda: catalog.wrong_files(papers))
+    build_report(board)
+    assert "Published values of mine.yaml are missing" in (board / "leaderboard.html").read_text()
     (line,) = lines
     assert line.startswith(f"{papers}/mine.yaml:11: views[0].panels[0].rows: unknown row or list 'fft'")
     assert "(and 2 more); until it is mended" in line and "\n" not in line

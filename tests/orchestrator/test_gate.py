@@ -1,113 +1,29 @@
-"""The zero-shot gate: what is compared, what a difference does, and that others wait only where there is something to await."""
+"""The zero-shot gate: what is compared, what a difference does, and that wrong tables are named."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import datasets
-import orchestrator.sweeps.run
 from datasets.shards import Prepared, open_prepared
 from orchestrator.cli import app
+from orchestrator.facts import FactsError
 from orchestrator.planning import gate
 from orchestrator.records import Results, TrialRecord, load_records, read_record
 from orchestrator.spec import PlannedTrial, PublishedValue
-from orchestrator.sweeps.driver import Driver
-from orchestrator.sweeps.searcher import Graph
-from orchestrator.sweeps.sweep import SweepSummary
 from orchestrator.trials.trial import run_trial
+from tests.orchestrator.gate_fakes import LocalSweep, sweep, table
 from tests.orchestrator.small_benchmark import write_manifest
 from tests.orchestrator.trials import planned
 from training.runtime import Runtime
 
-DOMAINS = ("disc", "box", "ring")
-
-
-class LocalSweep:
-    """Stands in for the sweep: runs trials that are not done, in this process, in the order that the real one gives them."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-
-    def __call__(
-        self, plans: Any, results: Results, options: Any, *, console: Any = None, observers: Any = ()
-    ) -> SweepSummary:
-        trials = {t.id: t for plan in plans for t in plan.trials if not results.record(t.id).exists()}
-        ended = {t.id: None for plan in plans for t in plan.trials if t.id not in trials}
-        driver: Any = Driver(ended, results, None, Progress(), results.root, Quiet(), options.strict)  # type: ignore[arg-type]
-        driver._pool = Quiet()
-        driver._trials = trials
-        driver._graph = Graph([*trials.values()], ended, gate.waits([*trials.values()], options.strict))
-        count = 0
-        while (id := driver._graph.next()) is not None or driver._short:
-            if id is not None:
-                self.ran.append(run_trial(trials[id], results, Runtime(), attempt=1).spec.method)
-                driver.on_end(id, None, False)
-                count += 1
-            driver.on_tick()
-        return SweepSummary(len(ended), count, 0, 1.0)
-
-
-class Progress:
-    """Keeps what the sweep says."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.board = Quiet()
-
-    def say(self, line: str, style: str = "") -> None:
-        self.said.append(line)
-
-    def end(self, *_: object) -> None: ...
-
-    def beat(self, *_: object) -> None: ...
-
-
-class Quiet:
-    """A pool, a board and signals with nothing to tell."""
-
-    broken: ClassVar[dict[int, str]] = {}
-    running = True
-
-    def check(self) -> None: ...
-
-
-@pytest.fixture
-def sweep(monkeypatch: pytest.MonkeyPatch) -> LocalSweep:
-    local = LocalSweep()
-    monkeypatch.setattr(orchestrator.sweeps.run, "run_sweep", local)
-    return local
-
-
-@pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blobs: Prepared) -> Callable[..., None]:
-    """Writes a table of published values for the tiny model on the tiny dataset; `accuracies` in percent."""
-    monkeypatch.setattr(gate, "FOLDER", tmp_path / "published")
-    monkeypatch.setattr(gate, "TEMPLATES", {"blobs": blobs.templates})
-
-    def write(accuracies: dict[str, float | str], **changes: str) -> None:
-        gate.published.cache_clear()
-        fixed = {
-            **{"method": "zero_shot", "dataset": "blobs", "backbone": "tiny_clip", "weights": "tag:x random:0"},
-            **{"templates": "blobs", "class_names": "as_published", "preprocessing": "lipsum", "num_images": "12"},
-            **{"source": "Nobody et al., Table 1", "note": ""},
-        }
-        gate.FOLDER.mkdir(exist_ok=True)
-        with (gate.FOLDER / "values.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, gate.COLUMNS)
-            writer.writeheader()
-            writer.writerows(
-                {**fixed, "domain": domain, "accuracy": value, **changes} for domain, value in accuracies.items()
-            )
-
-    return write
+__all__ = ["sweep", "table"]
 
 
 @pytest.fixture
@@ -185,26 +101,6 @@ def test_with_strict_a_difference_is_an_error_and_nothing_is_trained(
     assert records(manifest).keys() == {"zero_shot", "ft", "head_only", "wise_ft"}
 
 
-def driver(trials: list[PlannedTrial], results: Results, strict: bool) -> tuple[Any, Progress]:
-    progress = Progress()
-    made: Any = Driver({}, results, Quiet(), progress, results.root, Quiet(), strict)  # type: ignore[arg-type]
-    made._trials, made._graph = {t.id: t for t in trials}, Graph(trials, {}, gate.waits(trials, strict))
-    return made, progress
-
-
-def test_with_strict_a_zero_shot_trial_that_fails_lets_nothing_train(
-    blobs: Prepared, tiny_config: Path, tmp_path: Path
-) -> None:
-    ft, zero = gated(blobs, tiny_config)
-    sweep, _ = driver([ft, zero], Results(tmp_path), strict=True)
-    assert sweep._graph.next() == zero.id
-    sweep.on_tick()
-    sweep.on_end(zero.id, {"kind": "failed", "reason": "permanent: no such file"}, False)
-    assert sweep._graph.next() is None
-    with pytest.raises(gate.GateError, match=f"{zero.id} did not reach what is published"):
-        sweep.on_tick()
-
-
 def test_where_nothing_matches_one_short_line_says_so(manifest: Path, sweep: LocalSweep) -> None:
     result = call(manifest, "--strict")
     assert result.exit_code == 0
@@ -252,57 +148,6 @@ def test_a_value_that_was_not_measured_is_a_difference() -> None:
     assert line == "zero-shot accuracy on disc was not measured, published: 50.00 %"
 
 
-def gated(blobs: Prepared, config: Path) -> list[PlannedTrial]:
-    zero = planned(blobs, config, "zero_shot")
-    value = PublishedValue(domain="disc", accuracy=0.5, source="x")
-    return [planned(blobs, config, "ft"), zero.model_copy(update={"expected": (value,)})]
-
-
-def test_trials_wait_for_the_gate_of_their_data_and_model_and_for_no_other(blobs: Prepared, tiny_config: Path) -> None:
-    ft, zero = gated(blobs, tiny_config)
-    assert gate.waits([ft, zero]) == {ft.id: {zero.id}}
-    elsewhere = zero.spec.model_copy(update={"data": zero.spec.data.model_copy(update={"identity": "0" * 64})})
-    assert gate.waits([ft, zero.model_copy(update={"spec": elsewhere})]) == {}
-    assert gate.waits([ft, zero.model_copy(update={"expected": ()})]) == {}
-
-
-@pytest.mark.parametrize("reason", [None, "permanent: NaN"])
-def test_the_graph_hands_out_the_gate_first_and_the_rest_however_it_ends(
-    reason: str | None, blobs: Prepared, tiny_config: Path
-) -> None:
-    ft, zero = gated(blobs, tiny_config)
-    graph = Graph([ft, zero], {}, gate.waits([ft, zero]))
-    assert [graph.next(), graph.next()] == [zero.id, None]
-    assert not graph.exhausted
-    graph.end(zero.id, reason)
-    assert graph.next() == ft.id
-    assert graph.exhausted
-    assert graph.take_doomed() == []
-    for ended in ({zero.id: None}, {zero.id: "permanent: NaN"}):
-        assert Graph([ft], ended, gate.waits([ft, zero])).next() == ft.id
-
-
-def test_with_strict_all_that_trains_waits_for_all_gates(blobs: Prepared, tiny_config: Path) -> None:
-    ft, zero = gated(blobs, tiny_config)
-    other = ft.spec.model_copy(update={"data": ft.spec.data.model_copy(update={"identity": "0" * 64})})
-    elsewhere = ft.model_copy(update={"spec": other, "id": "elsewhere"})
-    assert gate.waits([ft, zero, elsewhere]) == {ft.id: {zero.id}}
-    assert gate.waits([ft, zero, elsewhere], strict=True) == {ft.id: {zero.id}, "elsewhere": {zero.id}}
-
-
-def test_the_sweep_shows_a_difference_when_the_trial_ends_and_goes_on(
-    blobs: Prepared, tiny_config: Path, tmp_path: Path
-) -> None:
-    ft, zero = gated(blobs, tiny_config)
-    record = run_trial(zero, Results(tmp_path), Runtime(), attempt=1)
-    sweep, progress = driver([ft, zero], Results(tmp_path), strict=False)
-    assert sweep._graph.next() == zero.id
-    sweep.on_end(zero.id, None, False)
-    assert progress.said == [f"WARNING {zero.id}: {record.warnings[0]}"]
-    sweep.on_tick()
-    assert sweep._graph.next() == ft.id
-
-
 def test_the_shipped_values_name_datasets_and_domains_that_exist_with_as_many_images() -> None:
     gate.published.cache_clear()
     rows = gate.published(gate.FOLDER)
@@ -335,6 +180,37 @@ def test_a_damaged_table_is_named_with_its_line(
     table({"disc": "50"}, **changes)
     with pytest.raises(ValueError, match=message):
         gate.published(gate.FOLDER)
+
+
+@pytest.mark.parametrize("again", [{}, {"accuracy": "51"}, {"weights": "random:0"}, {"num_images": ""}])
+def test_two_values_for_one_protocol_are_named_with_both_lines(
+    again: dict[str, str], table: Callable[..., None]
+) -> None:
+    table({"disc": "50", "box": "40"})
+    values, own = gate.FOLDER / "values.csv", gate.FOLDER / "own.csv"
+    table({"disc": again.get("accuracy", "50")}, **{name: cell for name, cell in again.items() if name != "accuracy"})
+    values.rename(own)
+    table({"box": "40"})
+    assert len(gate.published(gate.FOLDER)) == 2
+    table({"box": "40", "disc": "50"})
+    message = (
+        r"values\.csv:3: disc of blobs with tiny_clip has a value for the same protocol at .*own\.csv:2; expected one"
+    )
+    with pytest.raises(FactsError, match=message):
+        gate.published(gate.FOLDER)
+
+
+@pytest.mark.parametrize(
+    "other", [{"weights": "tag:y"}, {"num_images": "13"}, {"preprocessing": "openai"}, {"method": "linear_probe"}]
+)
+def test_values_that_no_trial_could_both_fit_stand_side_by_side(
+    other: dict[str, str], blobs: Prepared, tiny_config: Path, table: Callable[..., None]
+) -> None:
+    table({"disc": 51.0}, **other)
+    (gate.FOLDER / "values.csv").rename(gate.FOLDER / "others.csv")
+    table({"disc": 50.0})
+    (value,) = gate.expected(planned(blobs, tiny_config, "zero_shot").spec, blobs)
+    assert value.accuracy == 0.5
 
 
 def test_records_and_plans_of_before_are_still_read(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 import pytest
 import yaml
 
+from methods import MethodError, load
 from orchestrator.manifest.read import ManifestError, load_manifest
 from tests.orchestrator.manifest_fixtures import BASE, changed, folder, problems, write
 
@@ -97,7 +98,7 @@ CASES = [
     ("pretrained: vit.safetensors", "pretrained: random:x", ["2: models.vit.pretrained: must be 'random' or 'random:SEED'"]),
     ("name: vit, config: vit.json, pretrained: vit.safetensors", "name: ViT-B16, pretrained: openai", ["2: models.vit: unknown open_clip architecture 'ViT-B16', did you mean 'ViT-B-16'?"]),
     ("name: vit, config: vit.json, pretrained: vit.safetensors", "name: ViT-B-16-quickgelu, pretrained: opeani", ["2: models.vit: unknown weights of ViT-B-16-quickgelu: 'opeani', did you mean 'openai'?"]),
-    ("name: vit, config: vit.json, pretrained: vit.safetensors", "name: ViT-B-16, pretrained: openai", ["2: models.vit.name: the weights 'openai' were trained with QuickGELU: use 'ViT-B-16-quickgelu'"]),
+    ("name: vit, config: vit.json, pretrained: vit.safetensors", "name: ViT-B-16, pretrained: openai", ["2: models.vit.name: the weights 'openai' were trained with QuickGELU, which 'ViT-B-16' does not have: use 'ViT-B-16-quickgelu'. Without a network, give `pretrained:` the path of a weights file (/path/file), or set HF_HOME to a folder whose cache has timm/vit_base_patch16_clip_224.openai"]),
     ("  main:\n", "  a/b:\n", ["4: benchmarks.a/b: must start with a letter or digit and have only letters, digits, '_', '.' and '-', got \"a/b\""]),
 ]  # fmt: skip
 
@@ -167,6 +168,15 @@ class TestProblems:
         [line] = problems("plugins: [plugins]\n" + changed("zero_shot: {}", "broken: {}"))
         assert "benchmarks.yaml:12: benchmarks.main.methods.broken: " in line
         assert "cannot be imported: ModuleNotFoundError" in line
+
+    def test_a_plugin_that_ends_the_process_is_broken_and_ctrl_c_while_it_loads_is_ctrl_c(self, folder):
+        (folder / "plugins" / "broken.py").write_text("import sys\nsys.exit('no GPU')\n")
+        with pytest.raises(MethodError, match=r"broken\.py cannot be imported: SystemExit: no GPU"):
+            load("broken", [folder / "plugins"])
+        (folder / "plugins" / "slow.py").write_text("raise KeyboardInterrupt\n")
+        for _ in range(2):  # the second time does not find half a module
+            with pytest.raises(KeyboardInterrupt):
+                load("slow", [folder / "plugins"])
 
     def test_a_plugin_of_a_known_name_is_refused(self, folder):
         (folder / "plugins" / "ft.py").write_text("")

@@ -156,3 +156,14 @@ def test_of_two_failures_the_newest_is_taken_and_named(tmp_path: Path) -> None:
         assert "same outcome" not in done.output
         error = read_record(Results(tmp_path / to).record(trial.id)).error
         assert error is not None and error.message == "out of memory"
+
+
+def test_what_was_merged_can_be_merged_again_without_any_record(tmp_path: Path) -> None:
+    """Two machines that have planned and not finished anything."""
+    whole, a, b = halves(tmp_path)
+    planned = [replace(whole, records={}).write(tmp_path / name) for name in ("p", "q")]
+    for root in planned:
+        (root / "trials").mkdir()
+    assert merge(planned, tmp_path / "none").trials == 0
+    merge([a, b, tmp_path / "none"], tmp_path / "all")
+    assert load_records(Results(tmp_path / "all")).records == whole.records

@@ -12,10 +12,11 @@ from scipy import stats
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from orchestrator.analysis.metrics import (
+    ClassMean,
     calibration_bins,
+    class_means,
     expected_calibration_error,
     pearson,
-    per_class_accuracy,
     relative_accuracy,
 )
 from orchestrator.analysis.robustness import fit_line
@@ -61,10 +62,14 @@ def test_confidences_are_checked() -> None:
 def test_class_accuracies_are_those_of_torchmetrics() -> None:
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(5, size=200), rng.integers(5, size=200)
-    ours = per_class_accuracy(labels, predictions == labels)
+    ours = class_means(labels, predictions == labels)
     theirs = multiclass_accuracy(torch.tensor(predictions), torch.tensor(labels), num_classes=5, average=None)
-    assert list(ours.values()) == pytest.approx(theirs.tolist())
-    assert per_class_accuracy(np.array([4, 4, 1]), np.array([True, False, True])) == {1: 1.0, 4: 0.5}
+    assert [(c.label, c.num_images) for c in ours] == list(enumerate(np.bincount(labels)))
+    assert [c.mean for c in ours] == pytest.approx(theirs.tolist())
+    assert class_means(np.array([4, 4, 1]), np.array([True, False, True])) == [
+        ClassMean(1, 1.0, 1),
+        ClassMean(4, 0.5, 2),
+    ]
 
 
 def test_relative_accuracy() -> None:

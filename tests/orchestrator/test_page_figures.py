@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from statistics import fmean
 
@@ -16,10 +17,13 @@ from scipy import special, stats
 from orchestrator.analysis.aggregate import Table, aggregate
 from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.intervals import Interval, RowStatistics
+from orchestrator.analysis.series import Series
 from orchestrator.records import Loaded, Results, load_plans, load_records
 from orchestrator.report import charts, figures, row_charts
-from orchestrator.report.maps import source_target
-from orchestrator.report.overlays import pareto
+from orchestrator.report.headline import headline
+from orchestrator.report.maps import gained, source_target
+from orchestrator.report.numbers import points
+from orchestrator.report.overlays import BAND, PALE_BAND, fit_text, pareto
 from orchestrator.report.page import html_text
 from orchestrator.report.published_points import published_points
 from orchestrator.report.tables import columns
@@ -32,7 +36,7 @@ def test_figures_are_valid_plotly() -> None:
     for folder in (demo(), incomplete(), demo(seeds=(0,))):
         for table in aggregate(folder.plans(), Loaded(records=folder.records)).tables:
             go.Figure(figures.scatter(table))
-            go.Figure(charts.by_domain(table))
+            go.Figure(gained(table))
 
 
 def test_figures_from_outcomes_are_valid_plotly_and_of_the_right_numbers(tmp_path: Path) -> None:
@@ -55,6 +59,18 @@ def test_figures_from_outcomes_are_valid_plotly_and_of_the_right_numbers(tmp_pat
     shift = table.statistics.rows[2].shift
     assert shift is not None
     assert better["error_y"]["array"] == [pytest.approx(np.log(shift.high / (1 - shift.high)) - better["y"][0])]
+
+
+def test_an_axis_holds_whole_intervals_unless_one_is_far_longer_than_most() -> None:
+    """The best 40 of thousands of rows lie within two points, their intervals reach over twelve."""
+    means = [Series({0: 0.10 + 0.0005 * place}) for place in range(40)]
+    ends = [Interval(low=(of.mean or 0) - 0.06, high=(of.mean or 0) + 0.06) for of in means]
+    low, high = row_charts.axis_range(means, ends, [0.0])
+    assert -1 < low < 0 and 17.95 < high < 19
+    ends[3] = Interval(low=-0.9, high=1.0)
+    low, high = row_charts.axis_range(means, ends, [0.0])
+    assert -14 < low < -11 and 23 < high < 26, "points stay apart"
+    assert row_charts.axis_range([Series({0: 0.5})], [None], []) == pytest.approx([49.8, 50.2])
 
 
 def test_figures_without_their_data_are_left_out() -> None:
@@ -80,6 +96,77 @@ def test_interpolations_run_from_zero_shot_to_the_fine_tuned_model() -> None:
 
 
 PAPER = Path(__file__).parents[2] / "orchestrator" / "published" / "papers" / "lipsum_ft.csv"
+
+
+def test_the_map_of_rows_and_domains_has_every_difference_to_zero_shot_and_its_interval(tmp_path: Path) -> None:
+    results = Results(with_outcomes(tmp_path, "<b>"))
+    table = with_statistics(results, aggregate(load_plans(results), load_records(results))).tables[0]
+    figure = gained(table)
+    assert figure is not None
+    go.Figure(figure)
+    (trace,) = figure["data"]
+    assert figure["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;", "ft"], "by shift mean, those without one left out"
+    assert figure["layout"]["xaxis"]["ticktext"] == [
+        "real (ref.)",
+        "painting",
+        "clipart",
+        "infograph",
+        "sketch",
+        "shift mean",
+    ]
+    by_name = {row.name: index for index, row in enumerate(table.rows)}
+    for place, name in enumerate(("<b>", "ft")):
+        index = by_name[name]
+        row, base = table.rows[index], table.rows[0]
+        means = [(row.accuracy[d].mean or 0) - (base.accuracy[d].mean or 0) for d in (*table.sources, *table.shifted)]
+        means.append(table.to_zero_shot[index].shift.mean or 0)
+        assert trace["z"][place] == pytest.approx([100 * mean for mean in means])
+        assert table.statistics is not None
+        found = table.statistics.rows[index].to_zero_shot.shift
+        assert found is not None
+        assert f"[{points(found.low)}, {points(found.high)}]" in trace["hovertext"][place][-1]
+        assert "<br>p " in trace["hovertext"][place][-1]
+        assert all("<b><b>" not in text for text in trace["hovertext"][place]), "escaped"
+    assert trace["zmin"] == -trace["zmax"], "no difference is in the middle"
+    assert max(abs(value) for line in trace["z"] for value in line) <= max(1.0, trace["zmax"])
+    bare = demo(seeds=(0,))
+    bare.plan = [trial for trial in bare.plan if trial.kind != "reference"]
+    assert gained(table_of(bare)) is None
+
+
+def test_a_line_through_few_rows_is_called_a_chord_and_fades() -> None:
+    few, folder = trend(table_of(demo())), demo()
+    for name in ("ft_long", "ft_short"):
+        folder.done(folder.trial(name, method="ft", settings={}), (70 + len(name), 45, 55, 40, 50))
+    many = trend(table_of(folder))
+    assert few.line is not None and many.line is not None
+    assert (len(few.names), len(many.names)) == (2, 4)
+    assert few.chord.startswith("The line is a chord through 2 rows") and many.chord == ""
+    assert fit_text(few, few.line).count("<span") == 1 and "<" not in fit_text(many, many.line)
+    fills = [
+        next(trace["fillcolor"] for trace in figures.scatter(table, "linear", fitted)["data"] if trace.get("fill"))
+        for table, fitted in ((table_of(demo()), few), (table_of(folder), many))
+    ]
+    assert fills == [PALE_BAND, BAND]
+    (column,) = [column for column in columns(table_of(demo())) if column.group == "effective robustness"]
+    assert column.about == few.chord
+
+
+def test_a_chosen_row_is_a_ring_and_takes_part_in_nothing() -> None:
+    folder = Folder()
+    folder.done(folder.trial("zero_shot", kind="reference"), (50, 60, 40, 50, 50))
+    for index, rate in enumerate((1, 2)):
+        folder.done(folder.trial(f"ft lr={rate}", method="ft"), (60 + index, 50 - index, 40, 40, 40))
+    (table,) = aggregate(folder.plans(), Loaded(records=folder.records), "oracle").tables
+    (chosen,) = [row for row in table.rows if row.chosen]
+    scatter = figures.scatter(table)
+    (ring,) = [trace for trace in scatter["data"] if trace.get("name") == chosen.name]
+    assert ring["marker"]["symbol"] == "circle-open"
+    map_of_rows = gained(table)
+    assert map_of_rows is not None
+    assert map_of_rows["layout"]["yaxis"]["ticktext"] == ["ft lr=1", "ft lr=2"]
+    assert not any("oracle" in name for name in trend(table).names)
+    assert "oracle" not in headline(table) and "ft lr=2" not in headline(table)
 
 
 def table_of(folder: Folder) -> Table:
@@ -151,7 +238,8 @@ def test_the_line_is_drawn_with_its_band_and_says_how_well_it_fits(axes: str) ->
     go.Figure(figure)
     band, line = (trace for trace in figure["data"] if trace.get("legendgroup") == "fit")
     r2 = f"{fitted.line.r_squared:.2f}"
-    assert line["name"] == f"fit: slope \N{MINUS SIGN}{abs(slope):.2f}, R\N{SUPERSCRIPT TWO} = {r2}, n = 4"
+    named = re.sub("<[^>]+>", "", line["name"])
+    assert named == f"fit: slope \N{MINUS SIGN}{abs(slope):.2f}, R\N{SUPERSCRIPT TWO} = {r2}, n = 4"
     at = np.array(line["x"]) if axes == "logit" else special.logit(np.array(line["x"]) / 100)
     on = slope * at + intercept
     assert line["y"] == pytest.approx(on if axes == "logit" else 100 * special.expit(on), abs=2e-3)

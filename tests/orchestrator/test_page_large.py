@@ -1,4 +1,4 @@
-"""A page with 10,000 rows in one table, in headless Chromium: it opens, sorts, filters, copies and shows rows in detail."""
+"""A page with 10,000 rows in one table, in headless Chromium: it opens, sorts, filters, prints and shows rows in detail."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import pytest
 
 from orchestrator.analysis.aggregate import Board, aggregate
 from orchestrator.records import Loaded
+from orchestrator.report.collection import without_collection
+from orchestrator.report.crowd import MOST_LOOKS
+from orchestrator.report.drawing import MOST_NAMED
+from orchestrator.report.figures import scatter
 from orchestrator.report.page import html_text
 from tests.orchestrator.page_browser import HOSTILE, embedded_data, inspected, numbers, open_page
 from tests.orchestrator.record_factory import Folder
 
-ROWS, PAGE = 10_000, 100
+ROWS, PAGE, PRINTED = 10_000, 100, 300
 
 
 def board(rows: int) -> Board:
@@ -34,17 +38,36 @@ def test_five_hundred_trials_in_one_table_are_a_small_page_with_the_same_bytes()
     html = html_text(made)
     assert len(html.encode()) < 7_500_000
     assert html_text(made) == html
-    assert [row["name"] for row in inspected(html)] == [row.name for row in made.tables[0].rows]
+    first, *rest = made.tables[0].rows
+    ordered = [first, *sorted(rest, key=lambda row: -(row.shift.mean or 0))]
+    assert [row["name"] for row in inspected(html)] == [row.name for row in ordered], "as the table has them"
     assert [len(data) for data in embedded_data(html) if data[0] and isinstance(data[0], list)] == [501], "rows as data"
     assert "Of the table&#39;s 501 rows the best 40 are shown" in html
+
+
+def test_more_methods_than_looks_are_one_trace_and_fewer_have_one_each() -> None:
+    """A legend of dozens of lines like 'method 3, method 45 and 236 more' hid the figures."""
+    legends = []
+    for num_methods in (MOST_LOOKS, MOST_LOOKS + 1):
+        folder = Folder()
+        for index in range(MOST_NAMED + 1):
+            trial = folder.trial(f"run {index}", method=f"{HOSTILE}{index % num_methods}", settings={"number": index})
+            folder.done(trial, (50 + index / 10,) * 5)
+        (table,) = aggregate(folder.plans(), Loaded(records=folder.records)).tables
+        traces = [trace for trace in scatter(table)["data"] if trace.get("mode") == "markers"]
+        assert sum(len(trace["x"]) for trace in traces) == MOST_NAMED + 1
+        legends.append([trace["name"] for trace in traces])
+    assert len(legends[0]) == MOST_LOOKS and legends[0][1] == "&lt;img src=x onerror=alert(1)&gt;1"
+    assert legends[1] == ["151 rows of 43 methods"]
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_ten_thousand_rows_are_usable(browser: Any, tmp_path: Path) -> None:
-    made = board(ROWS)
     path = tmp_path / "page.html"
-    path.write_text(html_text(made), encoding="utf-8")
+    with without_collection():
+        made = board(ROWS)
+        path.write_text(html_text(made), encoding="utf-8")
     assert path.stat().st_size < 14_000_000
     begun = time.perf_counter()
     opened = open_page(browser, path)
@@ -64,6 +87,12 @@ def test_ten_thousand_rows_are_usable(browser: Any, tmp_path: Path) -> None:
     assert numbers(opened.column(column)) == pytest.approx(best[:PAGE]), "the best of all rows, not of a page"
     page.locator(".dt-paging-button.next").click()
     assert numbers(opened.column(column)) == pytest.approx(best[PAGE : 2 * PAGE])
+
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert numbers(opened.column(column)) == pytest.approx(best[:PRINTED]), "in their order, not all ten thousand"
+    assert f"Rows 1 to {PRINTED} of {ROWS:,}; leaderboard-rows.csv has all" in opened.texts(".dt-info")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert f"Rows {PAGE + 1} to {2 * PAGE} of {ROWS:,}" in opened.texts(".dt-info"), "the page that was open"
 
     page.get_by_label("Filter").fill('"run 99"')
     found = [row.name for row in made.tables[0].rows if "run 99" in row.name]
@@ -106,5 +135,6 @@ def test_rows_of_a_long_table_look_like_those_of_a_short_one_and_are_copied_whol
     page.keyboard.press("Control+V")
     lines = page.locator("#paste").input_value().strip().split("\n")
     assert len(lines) == 1 + 301, "pages that were not looked at too"
-    assert lines[3].startswith(f"{HOSTILE},1,") and lines[301].startswith("run 297,1,")
+    names = [line.split(",", 1)[0] for line in lines[1:]]
+    assert names[0] == "zero_shot" and set(names[1:]) == {"ft", HOSTILE, *(f"run {index}" for index in range(298))}
     pages[1].quiet()

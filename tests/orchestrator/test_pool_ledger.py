@@ -56,6 +56,45 @@ def test_a_verdict_of_who_does_not_hold_the_lease_is_dropped():
     assert ledger.served == {}
 
 
+def test_the_first_of_a_group_claims_how_its_lease_ended():
+    ledger = Ledger(max_attempts=3)
+    for id in ("a", "b"):
+        ledger.submit(id)
+    ledger.take(0)
+    assert not ledger.claim(0, "b", 1), "not its lease"
+    assert not ledger.claim(1, "a", 1), "not its slot"
+    assert ledger.claim(0, "a", 1)
+    assert not ledger.claim(0, "a", 1)
+    assert ledger.settle(0, "a")
+    assert not ledger.claim(0, "a", 1), "settled"
+    ledger.take(0)
+    assert ledger.claim(0, "b", 1)
+
+
+def test_a_claim_dies_with_its_lease():
+    ledger = Ledger(max_attempts=2)
+    ledger.submit("a")
+    ledger.take(0)
+    assert ledger.claim(0, "a", 1)
+    assert ledger.take(0) == Lease("a", 2)
+    assert not ledger.claim(0, "a", 1), "of the incarnation before"
+    assert ledger.claim(0, "a", 2)
+    ledger.retire(0)
+    assert ledger.take(1) == Lease("a", 2, lost=True)
+    assert ledger.claim(1, "a", 2)
+
+
+def test_a_lost_trial_knows_what_was_last_seen_of_it():
+    ledger = Ledger(
+        max_attempts=1,
+    )
+    ledger.submit("a")
+    ledger.take(0)
+    ledger.lost("a", "a closed connection")
+    ledger.lost("a", "an echo")
+    assert ledger.take(0) == Lease("a", 1, lost=True, cause="a closed connection")
+
+
 def run(scenario: Any) -> None:
     asyncio.run(asyncio.wait_for(scenario, timeout=10))
 
@@ -103,6 +142,43 @@ def test_a_late_second_verdict_changes_nothing():
         assert await broker.next_events("a") == [{"kind": "failed", "reason": "rank 1"}]
         with pytest.raises(ValueError, match="'metrics' is no verdict"):
             await broker.settle(0, "a", {"kind": "metrics"})
+
+    run(scenario())
+
+
+def test_who_fails_second_waits_until_the_first_has_told():
+    async def scenario() -> None:
+        broker = Broker(max_attempts=3)
+        await broker.submit("a")
+        await broker.lease(0, "first")
+        assert await broker.claim(0, "a", 1)
+        second = asyncio.create_task(broker.claim(0, "a", 1))
+        await asyncio.sleep(0.01)
+        assert not second.done(), "what it does next ends the first one's process"
+        await broker.settle(0, "a", {"kind": "failed", "reason": "the cause"})
+        assert await second is False
+
+    run(scenario())
+
+
+def test_who_says_nothing_for_too_long_is_named_once_and_counts_as_lost():
+    now = 0.0
+
+    async def scenario() -> None:
+        nonlocal now
+        broker = Broker(max_attempts=1, clock=lambda: now)
+        for slot, id in enumerate(("a", "b")):
+            await broker.submit(id)
+            await broker.lease(slot, "first", f"worker {slot}")
+        now = 50.0
+        await broker.report("b", {"kind": "metrics"})
+        assert await broker.silent(60.0) == []
+        now = 100.0
+        assert await broker.silent(60.0) == [("a", 100.0, "worker 0")]
+        await broker.settle(1, "b", {"kind": "completed"})
+        now = 250.0
+        assert await broker.silent(60.0) == [], "its slot is on its way back"
+        assert await broker.lease(0, "second") == Lease("a", 1, lost=True, cause="no sign of life for 100 s")
 
     run(scenario())
 

@@ -11,14 +11,17 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
+from datasets.shards import Prepared
 from orchestrator.records import Results, TrialRecord, read_record
 from orchestrator.spec import PlannedTrial
-from orchestrator.sweeps.driver import SweepError
+from orchestrator.sweeps.driver import SweepError, SweepRefusedError
 from orchestrator.sweeps.sweep import SweepOptions, SweepSummary, run_sweep
+from tests.datasets.pixel_streams import parts, together
 from tests.orchestrator.processes import wait_for
-from tests.orchestrator.ray_fakes import ENTRY, make_plan, make_trial, runs
+from tests.orchestrator.ray_fakes import ENTRY, LAME_ENTRY, make_plan, make_trial, runs
 
 pytestmark = pytest.mark.ray
 
@@ -196,28 +199,52 @@ def test_ctrl_c_closes_the_pool_and_nothing_is_recorded_for_what_ran(swept: Swep
     thread.join()
 
 
-def test_a_group_of_two_workers(ray_session: None, tmp_path: Path):
+def test_a_silent_trial_is_ended_and_run_again(ray_session: None, tmp_path: Path):
+    trials = {"hang": make_trial("hang")}
+    swept = sweep(Results(tmp_path), trials, SweepOptions(slots=1, silence_minutes=3 / 60))
+    assert swept.summary.completed == 1
+    assert [run[1] for run in swept.runs("hang")][:2] == ["1", "2"]
+    line = next(line for line in swept.lines if "no sign of life since" in line)
+    assert line.startswith(f"{trials['hang'].id}: ")
+
+
+def test_a_group_of_two_workers(ray_session: None, tmp_path: Path, blobs: Prepared):
     trials = {
+        "stream": make_trial("stream", data=blobs.root),
         "ranks": make_trial("sum_ranks"),
         "uneven": make_trial("fail_on_rank_1"),
+        "lost": make_trial("lose_rank_1"),
         "after": make_trial("sum_ranks", 1),
     }
     result = sweep(Results(tmp_path), trials, SweepOptions(slots=1, workers_per_trial=2))
-    assert (result.summary.completed, result.summary.failed) == (2, 1)
+    assert (result.summary.completed, result.summary.failed) == (4, 1)
+    folder = result.results.trial(trials["stream"].id)
+    found = [torch.load(folder / f"pixels-{rank}.pt", weights_only=False) for rank in (0, 1)]
+    assert [sum(len(batch.keys) for batch in train) for train, _ in found] == [36, 36]
+    assert together(found) == together([parts(blobs)]), "the pixels of one worker"
     for name in ("ranks", "after"):
         folder = result.results.trial(trials[name].id)
         assert json.loads((folder / "ranks.txt").read_text()) == [0, 1]
     error = result.record("uneven").error
     assert error is not None
     assert error.message == "only rank 1 saw this"
+    assert "only rank 1 saw this" in result.line("uneven")
+    assert [run[1] for run in result.runs("uneven")] == ["1"]
+    assert [run[1] for run in result.runs("lost")] == ["1", "2"], "a worker that sees the other one die has not failed"
+    assert result.record("lost").num_attempts == 2
 
 
 def test_a_pool_that_cannot_start_says_why(ray_session: None, tmp_path: Path):
     plan = make_plan(make_trial("noop"))
-    with pytest.raises(SweepError, match="ask for 4 workers a trial as well"):
+    with pytest.raises(SweepRefusedError, match="ask for 4 workers a trial as well"):
         run_sweep([plan], Results(tmp_path), SweepOptions(gpus_per_trial=4), entry=ENTRY)
     with pytest.raises(SweepError, match=r"slot 0 cannot start: ModuleNotFoundError: No module named 'nonsense'"):
         run_sweep([plan], Results(tmp_path), SweepOptions(slots=1), entry="nonsense:run")
+    two = SweepOptions(slots=1, workers_per_trial=2)
+    with pytest.raises(
+        SweepError, match=r"slot 0 cannot start: worker 1 on \S+: ImportError: libcudart.so.12 is missing"
+    ):
+        run_sweep([plan], Results(tmp_path), two, entry=LAME_ENTRY)
 
 
 def test_two_sweeps_into_the_same_results_are_refused(tmp_path: Path):
@@ -226,5 +253,5 @@ def test_two_sweeps_into_the_same_results_are_refused(tmp_path: Path):
     (tmp_path / ".ray").mkdir()
     with (tmp_path / ".ray" / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SweepError, match=f"another sweep is writing into {tmp_path}"):
+        with pytest.raises(SweepRefusedError, match=f"another sweep is writing into {tmp_path}"):
             run_sweep([make_plan(make_trial("noop"))], Results(tmp_path), SweepOptions(), entry=ENTRY)

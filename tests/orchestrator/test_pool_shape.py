@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.sweeps.cluster import GIB, ClusterError, Request, Shape, fit
+from orchestrator.sweeps.cluster import GIB, MisfitError, Request, Shape, fit
 
 LAPTOP = {"CPU": 2.0, "memory": 5 * GIB}
 SERVER = {"CPU": 64.0, "memory": 400 * GIB, "GPU": 8.0}
@@ -39,10 +39,16 @@ def test_slots(request_: Request, machines: list[dict[str, float]], trials: int,
         (Request(gpus_per_trial=2), [SERVER], "ask for 2 workers a trial as well"),
         (Request(gpus_per_trial=1.5), [SERVER], "a share of one GPU or a whole number of GPUs, got 1.5"),
         (Request(slots=0), [LAPTOP], "slots must be at least 1, got 0"),
+        (
+            Request(workers_per_trial=2, cpus_per_trial=3),
+            [SERVER],
+            "2 workers a trial need a whole number of CPUs each, got 3 CPUs a trial: ask for 4 CPUs a trial",
+        ),
+        (Request(workers_per_trial=4, cpus_per_trial=1), [SERVER], "got 1 CPU a trial: ask for 4 CPUs a trial"),
     ],
 )
 def test_what_does_not_fit_is_said(request_: Request, machines: list[dict[str, float]], message: str):
-    with pytest.raises(ClusterError, match=message.replace("(", r"\(")):
+    with pytest.raises(MisfitError, match=message.replace("(", r"\(")):
         fit(request_, machines, 10)
 
 

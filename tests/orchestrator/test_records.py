@@ -90,3 +90,9 @@ def test_files_of_older_versions_are_still_read() -> None:
     plan = BenchmarkPlan.model_validate_json((old / "plan-1.json").read_bytes())
     assert record.id in {trial.id for trial in plan.trials}
     assert plan.classnames == ()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_parameter_that_json_cannot_hold_is_refused_by_name(value: float) -> None:
+    with pytest.raises(ValueError, match=r"variants\.alpha=1\.t\b"):
+        record(variants={"alpha=1": {"t": value}})

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
 import pytest
 
+from orchestrator.analysis.aggregate import aggregate
+from orchestrator.analysis.costs import COSTS
 from orchestrator.analysis.predictions import read_predictions
-from orchestrator.records import Evaluation, TrialRecord
+from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
+from orchestrator.records import Evaluation, Loaded, TrialRecord
+from orchestrator.report.export import CSV_COLUMNS, ROWS_COLUMNS, rows_csv_text
+from orchestrator.report.seen_unseen import SCORES
 from tests.conftest import ROOT
 from tests.orchestrator.outcome_factory import write_results
+from tests.orchestrator.record_factory import demo
 
 DOCUMENT = (ROOT / "docs" / "results.md").read_text()
 QUERIES = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
@@ -43,6 +50,27 @@ def test_the_queries_answer(printed: list[list[str]], tmp_path: Path) -> None:
 def test_every_field_of_a_record_is_documented() -> None:
     table = DOCUMENT.partition("## record.json")[2].partition("## predictions.parquet")[0]
     assert [name for name in TrialRecord.model_fields if f"`{name}`" not in table] == []
+
+
+def test_every_column_and_quantity_of_the_tables_is_documented() -> None:
+    table = DOCUMENT.partition("## leaderboard-rows.csv")[2].partition("## leaderboard.csv")
+    assert [name for name in CSV_COLUMNS if f"`{name}`" not in table[2].partition("## Queries")[0]] == []
+    assert [name for name in ROWS_COLUMNS if f"`{name}`" not in table[0]] == []
+    quantities = {
+        row[5] for row in csv.reader(rows_csv_text(aggregate(demo().plans(), Loaded(demo().records))).splitlines())
+    }
+    quantities -= {"quantity"}
+    assert "effective robustness" in quantities and len(quantities) > 20
+    named = "|".join(re.escape(name) for name in re.findall(r"`([^`]+)`", table[0]))
+    pattern = re.sub(r"<\w+>", ".+", named.replace("\\", ""))
+    assert [name for name in quantities if not re.fullmatch(pattern, name)] == []
+    others = [
+        TRANSFER_MEAN,
+        "rank by shift mean",
+        *(cost.words for cost in COSTS),
+        *(f"`{score.title}`" for score in SCORES),
+    ]
+    assert [name for name in others if name not in table[0]] == []
 
 
 def test_every_metric_of_a_record_is_defined() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.planning.plan import statuses
 from orchestrator.planning.plan_view import print_plan, print_status
 from orchestrator.planning.stale import find_stale, stale_of_plans, tally
 from orchestrator.records import Loaded, Results, load_plans, load_records, write_plan
+from orchestrator.report.export import csv_text, markdown
 from orchestrator.report.page import html_text
 from orchestrator.spec import UNPREPARED, BenchmarkPlan, PlannedTrial, trial_id
 from tests.orchestrator.record_factory import DOMAINS, Folder, demo
@@ -135,8 +137,9 @@ def test_plan_and_status_say_what_changed(tmp_path: Path) -> None:
     print_plan(console, plan, status, {}, True, stale)
     print_status(console, plan, status, results, stale)
     text = out.getvalue()
-    assert "13 trials: 10 done, 3 to run (3 of them stale: recorded before something changed)" in text
-    assert "  stale, by the first thing that changed: 3 method_version" in text
+    assert "13 trials: 10 done, 0 to run, 3 stale (recorded before something changed)\n" in text
+    assert "  stale, by the first thing that changed: 3 method_version; `run --rerun-stale` runs them" in text
+    assert "  to run:     0 steps," in text
     assert f"  stale   {ids[0]}  stale: method_version changed (record lipsum_ft-demo-real-s0-" in text
     assert "demo: 13 trials: 10 done, 0 failed, 3 stale, 0 missing" in text
     assert f"  {ids[0]}: stale: method_version changed (record lipsum_ft-demo-real-s0-" in text
@@ -164,11 +167,18 @@ def test_the_board_shows_stale_cells_empty_with_the_reason(tmp_path: Path) -> No
     plan = replanned(tmp_path, {"data": {"identity": "60" * 32}})
     board = aggregate([plan], load_records(Results(tmp_path)))
     stale = [o for o in board.outcomes if o.stale]
-    assert {(o.trial.label, o.status) for o in stale} == {("lipsum_ft", "missing")}
+    assert {(o.trial.label, o.status) for o in stale} == {("lipsum_ft", "stale")}
     [row] = [row for row in board.tables[0].rows if row.label == "lipsum_ft"]
     assert row.shift.n == 0 and row.shift.mean is None
     assert all(why.startswith("stale: data.identity changed") for why in row.shift.missing.values())
-    assert "3 stale: recorded before" in html_text(board)
+    page = html_text(board)
+    assert "<strong>10 of 13</strong><span>0 failed, 0 missing, 3 stale: recorded before code, data or settings" in page
+    assert "3 records that stale trials had before something changed, not shown." in page
+    assert page.count('<td class="stale">stale</td>') == 3 and '<td class="missing">' not in page
+    assert "run benchmarks.yaml demo --rerun-stale</code>" in page
+    rows = csv.DictReader(csv_text(board).splitlines())
+    assert [row["label"] for row in rows if row["status"] == "stale"] == ["lipsum_ft"] * 3
+    assert "- 3 records that stale trials had before something changed, not shown." in markdown(board)
     assert not any(o.stale for o in aggregate(load_plans(Results(tmp_path)), load_records(Results(tmp_path))).outcomes)
 
 

@@ -1,4 +1,4 @@
-"""Intervals cover what they claim, agree with scipy where it has an answer, and ranks follow from them."""
+"""Intervals cover what they claim, agree with scipy where it has an answer."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
-from orchestrator.analysis import products
-from orchestrator.analysis.pairs import Pairs, Ranking, ranking
-from orchestrator.analysis.products import Floats
-from orchestrator.analysis.statistics import Correct, Estimate, PairedBootstrap, holm, rank
+from orchestrator.analysis.statistics import Estimate, PairedBootstrap, holm
 
 
-def simulated(rng: np.random.Generator, num_seeds: int, num_images: int, seed_sd: float) -> Correct:
+def simulated(rng: np.random.Generator, num_seeds: int, num_images: int, seed_sd: float) -> NDArray[np.bool_]:
     """Two rows on the same images and seeds: an image has a difficulty, a seed an effect of its own for each row.
 
     The true accuracies are 0.65 and 0.6.
@@ -128,69 +126,3 @@ def test_holm_keeps_the_order_and_never_lowers(p_values: list[float]) -> None:
     assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
     pairs = [(p_values[i], adjusted[i]) for i in np.argsort(p_values)]
     assert all(first[1] <= second[1] for first, second in itertools.pairwise(pairs))
-
-
-def test_ranks_are_intervals() -> None:
-    """One clear winner, two that cannot be told apart, one clear loser."""
-    rng = np.random.default_rng(11)
-    rates = np.array([0.9, 0.6, 0.605, 0.2])[:, None, None]
-    ranking = rank(PairedBootstrap({"d": rng.random((4, 3, 500)) < rates}), ["d"])
-    assert ranking.intervals == [(1, 1), (2, 3), (2, 3), (4, 4)]
-    assert ranking.tied_with_best == [True, False, False, False]
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_rank_intervals_hold_the_place_in_the_order_of_values(count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=count)
-    p_values = rng.random((count, count)) ** 4
-    p_values[np.triu_indices(count)] = 1.0
-    found = ranking(values, [Pairs(slice(0, count), slice(0, count), p_values)])
-    adjusted = holm(p_values[np.tril_indices(count, -1)].tolist())
-    assert sum(high - low for low, high in found.intervals) == count * (count - 1) - 2 * sum(p < 0.05 for p in adjusted)
-    places = np.empty(count, dtype=int)
-    places[np.argsort(-values)] = np.arange(1, count + 1)
-    assert all(low <= place <= high for place, (low, high) in zip(places, found.intervals, strict=True))
-    assert found.tied_with_best[int(values.argmax())]
-
-
-@pytest.mark.parametrize("num_seeds", [1, 4])
-def test_all_pairs_at_once_are_the_pairs_one_by_one(num_seeds: int) -> None:
-    rng = np.random.default_rng(num_seeds)
-    rates = np.array([0.5, 0.5, 0.55, 0.7])[:, None, None] + rng.normal(0, 0.03, size=(4, num_seeds, 1))
-    outcomes = {d: rng.random((4, num_seeds, n)) < rates for d, n in (("a", 300), ("b", 120))}
-    for correct in outcomes.values():
-        correct[1] = correct[0]
-    bootstrap = PairedBootstrap(outcomes, num_draws=500)
-    means = bootstrap.means(["a", "b"])
-    ((_, _, p_values),) = means.pairs()
-    for other, row in itertools.combinations(range(4), 2):
-        found = bootstrap.difference(row, other, ["a", "b"])
-        assert means.values[row] - means.values[other] == pytest.approx(found.value)
-        assert p_values[row, other] == pytest.approx(found.p, rel=1e-3, abs=1e-12)
-
-
-@pytest.mark.parametrize("num_seeds", [1, 4])
-def test_many_rows_in_blocks_are_as_all_at_once(num_seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(num_seeds)
-    rates = rng.uniform(0.4, 0.8, size=(23, num_seeds, 1))
-    outcomes = {d: rng.random((23, num_seeds, n)) < rates for d, n in (("a", 300), ("b", 120))}
-    for correct in outcomes.values():
-        correct[20] = correct[1]
-
-    def numbers(block: int) -> tuple[Floats, Ranking, list[float]]:
-        monkeypatch.setattr(products, "BLOCK", block)
-        bootstrap, p_values = PairedBootstrap(outcomes, num_draws=300), np.full((23, 23), -1.0)
-        found = list(bootstrap.means(["a", "b"]).pairs())
-        assert len(found) == (10 if block == 7 else 1)
-        for rows, others, of_pairs in found:
-            p_values[rows, others] = of_pairs
-        return p_values, rank(bootstrap, ["a", "b"]), [of.low for of in bootstrap.differences(3, ["a"])]
-
-    whole, by_block = numbers(1024), numbers(7)
-    lower = np.tril_indices(23, -1)
-    assert by_block[0][lower] == pytest.approx(whole[0][lower], rel=1e-4)
-    assert (whole[0][lower] >= 0).all() and whole[0][20, 1] == 1
-    assert by_block[1] == whole[1]
-    assert by_block[2] == pytest.approx(whole[2], rel=1e-6)

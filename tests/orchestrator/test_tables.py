@@ -14,8 +14,9 @@ from orchestrator.analysis.aggregate import Board, Table, aggregate
 from orchestrator.analysis.costs import train_seconds
 from orchestrator.analysis.rows import Row
 from orchestrator.records import Loaded
-from orchestrator.report import build_report, charts, drawing, figures
+from orchestrator.report import build_report, drawing, figures
 from orchestrator.report.export import heading
+from orchestrator.report.maps import gained
 from orchestrator.report.tables import columns
 from tests.orchestrator.record_factory import Folder
 
@@ -157,7 +158,7 @@ class TestEachDomainHeldOut:
         assert scatter["layout"]["yaxis"]["title"]["text"] == "mean accuracy on the held-out domains, %"
         point = next(trace for trace in scatter["data"] if trace.get("name") == "ft")
         assert (point["x"], point["y"]) == (pytest.approx([72.5]), pytest.approx([82.5]))
-        for figure in (scatter, charts.by_domain(found)):
+        for figure in (scatter, gained(found)):
             go.Figure(figure)
         with table.open(newline="") as file:
             sources = {line["source"] for line in csv.DictReader(file)}
@@ -246,8 +247,8 @@ def test_a_chart_grows_with_its_legend() -> None:
         folder = Folder(domains=DOMAINS)
         for index in range(count):
             folder.done(folder.trial(f"{'m' * length}{index:02d}", sources=("art",)), (70, 50, 90))
-        layouts = [f(board(folder).tables[0])["layout"] for f in (figures.scatter, charts.by_domain)]
-        return layouts[0]["height"]
+        height: int = figures.scatter(board(folder).tables[0])["layout"]["height"]
+        return height
 
     assert height(3, 5) < height(30, 5) < height(30, 40)
     assert height(30, 40) - height(3, 40) == 27 * drawing.LEGEND_LINE, "long names stand one a line"

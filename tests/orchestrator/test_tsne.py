@@ -22,6 +22,7 @@ from orchestrator.spec import PlannedTrial
 from orchestrator.trials.features import FEATURES_FILE, TEXT_MOMENT, energy_coordinates
 from orchestrator.views.extra import EXTRA, NotHereError
 from orchestrator.views.tsne import apart, embed
+from orchestrator.views.tsne_cache import kept
 from tests.orchestrator import view_factory as make
 from tests.orchestrator.page_browser import HOSTILE
 from tests.orchestrator.record_factory import Folder
@@ -135,11 +136,55 @@ def test_few_points_get_a_smaller_perplexity(tmp_path: Path) -> None:
     rows = np.random.default_rng(1).normal(size=(10, 4))
     with threadpool_limits(limits=1):
         expected = TSNE(random_state=0, perplexity=3).fit_transform(rows)
-    assert np.array_equal(embed(rows), expected)
+    assert np.array_equal(embed(rows, tmp_path / "cache"), expected)
     trials = folder(tmp_path)
     for trial, of in ((trials["zero_shot"], BASE), (trials["ft"], FAR)):
         features(tmp_path, trial, {domain: rows[:8] for domain, rows in of.items()})
     assert "32 points, perplexity 10.3333, seed 0" in build(tmp_path)["md"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "another number", "another shape", "no JSON"])
+def test_embeddings_are_kept_and_a_damaged_one_is_computed_again(damage: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=(10, 4))
+    calls: list[int] = []
+
+    def compute(points: np.ndarray) -> np.ndarray:
+        calls.append(len(points))
+        return np.asarray(points[:, :2] / 3)
+
+    settings: dict[str, float | str] = {"perplexity": 3.0, "seed": 0, "scikit-learn": "1.9.1"}
+    first = kept(tmp_path, rows, settings, compute)
+    assert np.array_equal(kept(tmp_path, rows, settings, compute), first) and calls == [10], "to the last bit"
+    (path,) = tmp_path.iterdir()
+    text = path.read_text()
+    point = json.loads(text)["points"][0]
+    path.write_text(
+        {
+            "cut": text[:-20],
+            "another number": text.replace(str(point[0]), str(point[0] + 1e-9)),
+            "another shape": text.replace(str(point[1]), f"{point[1]}, 0.0"),
+            "no JSON": "\x00",
+        }[damage]
+    )
+    assert np.array_equal(kept(tmp_path, rows, settings, compute), first) and calls == [10, 10]
+    assert path.read_text() == text, "mended"
+    for other in ({"perplexity": 2.0}, {"seed": 1}, {"scikit-learn": "1.9.2"}):
+        kept(tmp_path, rows, settings | other, compute)
+    kept(tmp_path, rows + 1e-12, settings, compute)
+    assert len(calls) == 6 == len(list(tmp_path.iterdir())) + 1, "anything else is another embedding"
+
+
+def test_the_view_takes_what_was_kept_and_draws_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path)
+    files = build(tmp_path)
+    assert len(list((tmp_path / "cache" / "tsne").glob("*.json"))) == 2, "one for each method"
+    monkeypatch.setattr("orchestrator.views.tsne._embedding", None)
+    assert build(tmp_path) == files
+    drawn = EXTRA[NAME].draw(tmp_path)
+    assert [(one.section, one.name) for one in drawn] == [("DomainNet, B/16", "FT"), ("DomainNet, B/16", "KD")]
+    assert [len(one.figure["data"]) for one in drawn] == [4, 4]
 
 
 def test_too_few_points_are_a_reason_and_a_bug_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +233,7 @@ def test_what_is_missing_is_said(tmp_path: Path, harm: str, reason: str) -> None
     lines = [line for line in files["md"].splitlines() if reason in line]
     assert {name for line in lines for name in line[2:].split(": ")[0].split(", ")} == {"FT", "KD"}
     assert files["csv"].count("\n") == 1, "no coordinates"
-    assert "Nothing to draw yet" in files["html"]
+    assert "Nothing to draw yet" in files["html"] and "<script" not in files["html"]
 
 
 def test_other_settings_of_the_folder_are_drawn_too(tmp_path: Path) -> None:
@@ -239,7 +284,7 @@ def test_the_page_draws_in_silence_whatever_the_names_are(browser: Any, tmp_path
     build(tmp_path)
     opened = open_view(browser, tmp_path / "views" / f"{NAME}.html", "html[data-charts=drawn]")
     page = opened.page
-    assert opened.texts("figure h3") == ["ft 1", "kd 2"]
+    assert opened.texts("figure h3") == ["ft 1: before and after fine-tuning", "kd 2: before and after fine-tuning"]
     assert page.locator(".scatterlayer .points path").count() == 2 * 4 * COUNT
     assert opened.texts(".chart >> nth=0 >> .legendtext")[:2] == [f"{HOSTILE}, zero-shot", f"{HOSTILE}, fine-tuned"]
     assert page.locator("img").count() == 0

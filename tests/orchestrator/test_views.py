@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.records import Results
+from orchestrator.report.numbers import fixed
 from orchestrator.views import build_views, views
 from orchestrator.views.join import FilledView, Line, load
 from orchestrator.views.latex import latex, latex_escape
 from orchestrator.views.page import html_text
 from orchestrator.views.published import FOLDER
-from orchestrator.views.text import csv_text, markdown
+from orchestrator.views.text import csv_text, markdown, parts
 from tests.orchestrator import view_factory as make
 from tests.orchestrator.record_factory import Folder
 
@@ -66,7 +67,11 @@ def test_a_golden_table(tmp_path: Path) -> None:
         "| Lipsum-FT | 89.0 ± 0.0 |  |  | 66.3 ± 0.2 |  |  | "
         "68.0 ± 0.0 |  |  | 46.0 ± 0.2 |  |  | 56.2 ± 0.2 |  |  | 59.1 |  |  |",
     ]
-    assert text[-1] == "- Lipsum-FT: 3 of 5 seeds: s3 not run; s4 not run"
+    assert text[-2:] == [
+        "- CAR-FT (MSE), Lipsum-FT (KLD): not run",
+        "- Lipsum-FT: 3 of 5 seeds: s3 not run; s4 not run",
+    ]
+    assert "R\\*: real (the reference: what is fine-tuned on); P: painting; C: clipart;" in "\n".join(text)
 
 
 def test_csv_has_the_same_numbers_in_full(tmp_path: Path) -> None:
@@ -128,7 +133,7 @@ def test_every_view_renders_without_results(empty: dict[str, FilledView]) -> Non
         rows = cells(csv_text(filled))
         assert rows and {row["ours"] for row in rows} == {""} and {row["difference"] for row in rows} == {""}, name
         check_latex(filled)
-        assert html_text(filled).count("<table>") == len(filled.panels)
+        assert html_text(filled).split("<noscript>")[-1].split("<script>")[0].count("<table>") == len(filled.panels)
         assert markdown(filled).count("\n## ") == len(filled.panels)
 
 
@@ -145,7 +150,7 @@ def check_latex(filled: FilledView) -> None:
     bodies = [part.split(r"\bottomrule")[0] for part in text.split(r"\midrule")[1:]]
     for body, panel in zip(bodies, filled.panels, strict=True):
         rows = body.strip().split("\n")
-        assert {row.replace(r"\&", "").count("&") for row in rows} == {3 * len(panel.panel.columns)}
+        assert {row.replace(r"\&", "").count("&") for row in rows} == {len(parts(panel)) * len(panel.panel.columns)}
         assert all(row.endswith(r" \\") for row in rows) and len(rows) == len(panel.lines)
 
 
@@ -234,3 +239,22 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in build_views(tmp_path, "lipsum-table-3")}
     assert sorted(first) == [f"lipsum-table-3.{suffix}" for suffix in ("csv", "html", "md", "tex")]
     assert first == {path.name: path.read_bytes() for path in build_views(tmp_path, "lipsum-table-3")}
+
+
+def test_a_published_mean_is_said_to_be_ours_and_halves_round_alike(tmp_path: Path) -> None:
+    """Zero-shot of Table 1: 66.7, 65.6, 43.8 and 56.9 have the mean 58.25, however it is summed."""
+    results = make.folder("lipsum_table_1_domainnet")
+    counts = dict.fromkeys(make.COUNTS, 1000)
+    make.done(results, make.trial(results, "zero_shot"), (82.5, 66.7, 65.6, 43.8, 56.9), counts=counts)
+    text = markdown(fill(results, tmp_path, "lipsum-table-1"))
+    assert "Published shift mean: the mean, taken here, of the paper's rounded cells; the table has none." in text
+    (row,) = [row for row in text.splitlines() if row.startswith("| Zero-shot |")][:1]
+    assert row.split(" | ")[-3:-1] == ["58.3", "58.3"] and row.split(" | ")[-1].startswith("0.0")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(58.25, "58.3"), (58.249999999999986, "58.3"), (58.24, "58.2"), (-0.05, "-0.1"), (0.0, "0.0")]
+)
+def test_halves_are_rounded_away_from_zero(value: float, text: str) -> None:
+    assert fixed(value, 1) == text
+    assert fixed(float("nan"), 1) == "nan" and fixed(float("inf"), 1) == "inf"

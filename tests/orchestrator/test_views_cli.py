@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.views import build_views, list_views, views
-from orchestrator.views.catalog import load_views
+from orchestrator.views.catalog import FOLDER, shipped
 from orchestrator.views.extra import EXTRA, ExtraView, NotHereError
 from tests.conftest import ROOT
 from tests.orchestrator.test_imports import loaded_after
@@ -41,9 +42,6 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
     result = runner.invoke(app, ["report", str(tmp_path / "none"), "--view", "all"])
     assert result.exit_code == 2 and "no such folder" in result.stderr
-    monkeypatch.setattr("orchestrator.views.catalog.views", lambda: load_views([own]))
-    result = runner.invoke(app, ["report", "--list-views"])
-    assert result.exit_code == 2 and result.stderr.startswith(f"{own}:11: ") and not result.stdout
 
 
 def test_views_with_a_builder_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +50,7 @@ def test_views_with_a_builder_of_their_own(tmp_path: Path, monkeypatch: pytest.M
             raise NotHereError("own needs a file")
         return [into / "own.html"]
 
-    monkeypatch.setitem(EXTRA, "own", ExtraView("own", "Of its own", "here", ("a",), build))
+    monkeypatch.setitem(EXTRA, "own", ExtraView("own", "Of its own", "here", ("a",), build, lambda results: []))
     assert list_views()[-1] == "own: Of its own (filled by a)"
     with pytest.raises(NotHereError):
         build_views(tmp_path, "own")
@@ -61,6 +59,52 @@ def test_views_with_a_builder_of_their_own(tmp_path: Path, monkeypatch: pytest.M
     assert len(build_views(tmp_path, "all", told.append)) == 4 and told == ["left out: own needs a file"]
     (tmp_path / "needed").touch()
     assert build_views(tmp_path, "all")[0] == tmp_path / "views" / "own.html"
+
+
+@pytest.mark.parametrize("name", ["lipsum-table-1", "Lipsum-Table-1", "lipsum-figure-15"])
+def test_a_view_of_ones_own_cannot_overwrite_one_of_these(name: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(SMALL.replace("name: mine", f"name: {name}"))
+    for more in ([], ["--figures", str(tmp_path / "fig")]):
+        result = CliRunner().invoke(app, ["report", str(tmp_path), "--view", str(own), *more])
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1
+        assert str(own) in result.stderr and repr(name) in result.stderr and "give" in result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
+    assert len(build_views(tmp_path, str(FOLDER / "car_ft_domainbed.yaml"))) == 4, "these files themselves are no clash"
+
+
+@pytest.fixture
+def one_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of views in the place of this project's, with a file that is wrong beside one that is right."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "right.yaml").write_text(SMALL)
+    (folder / "wrong.yaml").write_text(SMALL.replace("backbone: B/16", "backbone: B/61"))
+    for name in list(EXTRA):
+        monkeypatch.delitem(EXTRA, name)
+    read = shipped.__wrapped__
+    for place in ("orchestrator.views", "orchestrator.views.catalog"):
+        monkeypatch.setattr(f"{place}.shipped", lambda: read(folder))
+    return folder / "wrong.yaml"
+
+
+def test_a_wrong_file_is_named_and_the_other_views_are_made(one_wrong: Path, tmp_path: Path) -> None:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["report", str(tmp_path), *words])
+
+    said = f"{one_wrong}:11: views[0].panels[0].backbone: unknown backbone 'B/61', did you mean 'B/16'? known: B/16\n"
+    done = run("--view", "all")
+    assert (done.exit_code, done.stderr) == (2, said)
+    assert [Path(path).name for path in done.stdout.split()] == [
+        f"mine.{kind}" for kind in ("html", "md", "tex", "csv")
+    ]
+    assert all(Path(path).is_file() for path in done.stdout.split())
+    listed = run("--list-views")
+    assert (listed.exit_code, listed.stderr, listed.stdout[:5]) == (2, said, "mine:")
+    alone = run("--view", "mine")
+    assert (alone.exit_code, alone.stderr) == (0, "") and alone.stdout == done.stdout
+    unknown = run("--view", "theirs")
+    assert unknown.exit_code == 2 and unknown.stderr.startswith("no view 'theirs'") and said in unknown.stderr
 
 
 def test_views_load_neither_ray_nor_torch() -> None:

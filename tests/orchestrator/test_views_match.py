@@ -10,9 +10,9 @@ from orchestrator.manifest.read import load_manifest
 from orchestrator.planning.plan import make_plans
 from orchestrator.records import Loaded, Results
 from orchestrator.views import views
+from orchestrator.views.drawing import figures
 from orchestrator.views.join import load
 from orchestrator.views.match import Trials
-from orchestrator.views.page import html_text
 from tests.conftest import ROOT
 from tests.orchestrator import view_factory as make
 from tests.orchestrator.record_factory import demo
@@ -72,8 +72,9 @@ def test_variants_of_post_hoc_methods(tmp_path: Path) -> None:
     assert ours(line(filled, "Lipsum-FT + WiSE, alpha=0.5")) == [None] * 6
     assert not line(filled, "WiSE, alpha=0.5").differences
     assert "fitted on held-out training images" in line(filled, "TPGM").differences[0]
-    figure = html_text(load(Results(tmp_path)).fill(views()["lipsum-figure-5"]))
-    assert figure.count("<circle") == 26 + 3 and "WiSE, alpha=0.5, ours: R* 50.00, shift mean 50.00" in figure
+    (figure,) = figures(load(Results(tmp_path)).fill(views()["lipsum-figure-5"]))
+    texts = [text for trace in figure.figure["data"] for text in trace.get("hovertext", ())]
+    assert len(texts) == 26 + 3 and "<b>WiSE, alpha=0.5</b>, ours: 50, 50" in texts
 
 
 def test_an_input_of_another_protocol_is_not_compared_either(tmp_path: Path) -> None:

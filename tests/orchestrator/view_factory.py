@@ -12,7 +12,7 @@ from orchestrator.records import Results
 from orchestrator.spec import DataRef, ModelRef, PlannedTrial, TrialSpec, trial_id
 from orchestrator.trials.outcomes import write_predictions
 from orchestrator.views import views
-from tests.orchestrator.outcome_factory import guesses
+from tests.orchestrator.outcome_factory import agree, guesses
 from tests.orchestrator.record_factory import Folder
 from training.config import Recipe
 
@@ -88,8 +88,10 @@ def outcomes(results: Results, planned: PlannedTrial, rate: float, num_images: i
 
 
 def write(results: Folder, root: Path, plans: bool = True) -> Path:
-    """The folder on disk; trials of several benchmarks get a plan each."""
+    """The folder on disk; trials of several benchmarks get a plan each. Records agree with the outcomes that are there."""
     for name in dict.fromkeys(t.benchmark for t in results.plan):
         own = replace(results, benchmark=name, plan=[t for t in results.plan if t.benchmark == name])
         own.write(root, plans)
+    for trial in results.plan:
+        agree(Results(root), trial.id)
     return root

@@ -3,7 +3,7 @@
 const boardRows = (() => {
   const [UP, DOWN, BEST, ASIDE] = [1, 2, 4, 8];
   const [LABEL, OF, VARIANT, KIND, SEEDS, FIRST] = [0, 1, 2, 3, 4, 5];
-  const PAGE = 100;
+  const [PAGE, PRINTED] = [100, 300];
   const muted = (text) => Object.assign(document.createElement("span"), { textContent: text });
   const name = (row) => row[LABEL] + (row[OF] ? ` of ${row[OF]}` : "") + (row[VARIANT] ? `, ${row[VARIANT]}` : "");
 
@@ -59,14 +59,24 @@ const boardRows = (() => {
     }));
   }
 
-  // Paper has no pages to turn: all rows that the filter leaves are printed.
-  function printWhole(api) {
-    addEventListener("beforeprint", () => api.page.len(-1).draw("page"));
-    addEventListener("afterprint", () => api.page.len(PAGE).draw("page"));
+  // Paper has no pages to turn, and a printer that lays out thousands of rows seems to hang: the first ones, in the order and
+  // with the filter that the reader chose.
+  let printing = false;
+  function printMany(api) {
+    let page = 0;
+    const show = (many, start) => {
+      printing = many;
+      api.page.len(many ? PRINTED : PAGE).page(start).draw("page");
+    };
+    addEventListener("beforeprint", () => {
+      if (!printing) page = api.page();
+      show(true, 0);
+    });
+    addEventListener("afterprint", () => show(false, page));
   }
 
   return {
-    printWhole,
+    printMany,
     language: {
       info: "Rows _START_ to _END_ of _TOTAL_",
       infoEmpty: "No rows",
@@ -78,7 +88,8 @@ const boardRows = (() => {
       paging: true,
       info: true,
       pageLength: PAGE,
-      createdRow: (line, row) => line.classList.add(row[KIND], ...(row[VARIANT] ? ["variant"] : [])),
+      infoCallback: (_settings, _start, end, _all, total, text) => (printing && end < total ? `${text}; ${document.documentElement.dataset.stem}-rows.csv has all` : text),
+      createdRow: (line, row) => line.classList.add(...row[KIND].split(" ")),
     }),
     cell: (row, index) => ({ text: text(row, index), best: index > 1 && Boolean((row[FIRST + index - 2][2] || 0) & BEST) }),
   };

@@ -37,6 +37,15 @@
     boardState.onChange(apply);
   }
 
+  // While there is more to the right, the table's edge says so.
+  function fade(box, api) {
+    const look = () => box.parentElement.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+    box.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(box);
+    api.on("draw column-visibility", look);
+    look();
+  }
+
   // Cells over single columns, in their order: those that span two lines stand in the first.
   const headersOf = (table) => [...[...table.tHead.rows[0].cells].filter((cell) => cell.rowSpan > 1), ...table.tHead.rows[1].cells];
 
@@ -84,8 +93,9 @@
       const api = new DataTable.Api(table);
       if (long) api.rows.add(await boardData.read(article.querySelector(".rows-data > script"))).draw();
       remember(api, table);
-      if (long) boardRows.printWhole(api);
+      if (long) boardRows.printMany(api);
       if (long) api.on("draw", boardInspector.follow(article, () => api.rows({ page: "current" }).indexes().toArray()));
+      fade(table.parentElement, api);
       // The box that scrolls is now DataTables' own; it must be reachable with the keyboard.
       const [outer, inner] = [table.closest(".scroll"), table.parentElement];
       for (const name of ["role", "aria-label", "tabindex"]) {

@@ -2,6 +2,7 @@
 // Figures come without colours of text and grid; these follow the reader's theme, and paper when printed.
 const pageTheme = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const phone = matchMedia("(max-width: 640px)");
   const LIGHT = { ink: "#1b1d21", paper: "#fcfcfa", muted: "#8a8f97", grid: "#e3e3dc" };
   const DARK = { ink: "#e8e8e4", paper: "#15171a", muted: "#8a8f97", grid: "#2f343a" };
   const config = {
@@ -18,20 +19,22 @@ const pageTheme = (() => {
   // `axis`: colours of an axis -> what it looks like beyond its figure; `revision`: what a reader zoomed stays while it does.
   function draw(chart, figure, { colours = dark.matches ? DARK : LIGHT, width, revision = "keep", axis }) {
     const font = { color: colours.ink, family: "system-ui, sans-serif", size: 13 };
+    // What a figure says instead where it has little room: shorter names beside its rows.
+    const narrow = (!width && phone.matches && figure.layout.meta && figure.layout.meta.narrow) || {};
     const layout = {
       ...figure.layout,
       uirevision: revision,
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colours.muted, activecolor: colours.ink },
       font,
       hoverlabel: { ...figure.layout.hoverlabel, bgcolor: colours.paper, bordercolor: colours.ink, font },
-      xaxis: { ...figure.layout.xaxis, ...axis(colours) },
-      yaxis: { ...figure.layout.yaxis, ...axis(colours) },
+      xaxis: { ...figure.layout.xaxis, ...narrow.xaxis, ...axis(colours) },
+      yaxis: { ...figure.layout.yaxis, ...narrow.yaxis, ...axis(colours) },
       ...(width ? { width, autosize: false } : { autosize: true }),
     };
     const data = figure.data.map((trace) =>
       trace.meta && trace.meta.ink
-        ? { ...trace, marker: { ...trace.marker, color: colours.ink, line: { color: colours.paper, width: 1 } } }
-        : trace,
+        ? { ...trace, ...narrow.trace, marker: { ...trace.marker, color: colours.ink, line: { color: colours.paper, width: 1 } } }
+        : { ...trace, ...narrow.trace },
     );
     return Plotly.react(chart, data, layout, config);
   }
@@ -43,7 +46,7 @@ const pageTheme = (() => {
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
     document.documentElement.dataset.charts = "drawn";
-    dark.addEventListener("change", () => charts.forEach((chart) => drawOne(chart)));
+    for (const query of [dark, phone]) query.addEventListener("change", () => charts.forEach((chart) => drawOne(chart)));
     addEventListener("beforeprint", () => charts.forEach((chart) => drawOne(chart, { colours: LIGHT, width: printWidth })));
     addEventListener("afterprint", () => charts.forEach((chart) => drawOne(chart)));
   }
