@@ -54,3 +54,18 @@ class Fake(Dataset):
     def read(self, entry: Entry, source: Published | None = None) -> tuple[bytes, str]:
         self.made.append(entry.path)
         return picture(int(entry.path.rpartition("/")[2])), "jpg"
+
+
+INK_CARD = """\
+kind: folder
+name: mine
+title: Mine
+revision: "1"
+domains: [ink]
+classnames: [cat, dog]
+templates: ["a photo of a {}."]
+source: my disk
+license: mine
+citation: none
+"""
+"""A card of images below ink/cat and ink/dog; how they are divided is left to be said."""

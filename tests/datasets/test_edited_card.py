@@ -10,22 +10,10 @@ from rich.console import Console
 
 from datasets import DatasetError
 from orchestrator.prepare.dataset import Options, prepare
-from tests.datasets.fakes import picture
+from tests.datasets.fakes import INK_CARD, picture
 from tests.datasets.miniature import write_files
 
-CARD = """\
-kind: folder
-name: mine
-title: Mine
-revision: "1"
-domains: [ink]
-classnames: [cat, dog]
-templates: ["a photo of a {}."]
-source: my disk
-license: mine
-citation: none
-all_in: train
-"""
+CARD = INK_CARD + "all_in: train\n"
 
 
 @pytest.fixture

@@ -15,26 +15,14 @@ from datasets.shard_file import OpenShard
 from datasets.shards import Prepared, write_prepared
 from datasets.sources import open_source
 from orchestrator.cli import app
-from tests.datasets.fakes import picture
+from tests.datasets.fakes import INK_CARD, picture
 from tests.datasets.miniature import write_files, write_tar, write_zip
 
-CARD = """\
-kind: folder
-name: mine
-title: Mine
-revision: "1"
-domains: [ink]
-classnames: [cat, dog]
-templates: ["a photo of a {}."]
-source: my disk
-license: mine
-citation: none
-"""
 IMAGES = {f"ink/{name}/{i}.jpg": picture(i, (24, 16 + i)) for name in ("cat", "dog") for i in range(4)}
 
 
 def card(folder: Path, more: str = "all_in: train\n") -> Folder:
-    (folder / "mine.yaml").write_text(CARD + more)
+    (folder / "mine.yaml").write_text(INK_CARD + more)
     return Folder.from_card(folder / "mine.yaml")
 
 

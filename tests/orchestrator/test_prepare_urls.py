@@ -13,25 +13,13 @@ import datasets
 from datasets import DatasetError
 from datasets.shards import Prepared
 from orchestrator.prepare.dataset import Options, prepare
-from tests.datasets.fakes import picture
+from tests.datasets.fakes import INK_CARD, picture
 from tests.datasets.faulty_server import FaultyServer, serving
 from tests.datasets.miniature import shrunk, write_tar, write_zip
 from tests.datasets.test_domainbed import pacs as pacs_miniature
 from tests.datasets.test_domainbed import per_domain
 
-CARD = """\
-kind: folder
-name: mine
-title: Mine
-revision: "1"
-domains: [ink]
-classnames: [cat, dog]
-templates: ["a photo of a {}."]
-source: my disk
-license: mine
-citation: none
-all_in: train
-"""
+CARD = INK_CARD + "all_in: train\n"
 QUIET = Console(quiet=True)
 
 
