@@ -30,5 +30,5 @@ def test_over_ray(tmp_path, ray_session):
     write_prepared(Fake(), tmp_path / "one", None)
     assert contents(tmp_path / "ray") == contents(tmp_path / "one")
     assert verify(made, runner=over_ray) == made.attestation
-    with pytest.raises(OSError, match=r"^the disk is on fire$"):
+    with pytest.raises(OSError, match=r"the disk is on fire: '.*test-000000\.tar'$"):
         write_prepared(Failing(), tmp_path / "failing", None, runner=over_ray)
