@@ -20,6 +20,8 @@ from training.config import Frozen
 
 FailureClass = Literal["transient", "resource", "permanent", "dependency"]
 
+Split = Literal["val", "test"]
+
 
 class ResultsError(ValueError):
     """A folder of results cannot be read, or does not hold what was asked of it; the message says what and where."""
@@ -32,7 +34,7 @@ class Evaluation(Frozen):
         "", description="'' for a trained model; 'alpha=0.5' and the like for one of several from one trial"
     )
     domain: str = Field(description="of the trial's dataset; '<dataset>' or '<dataset>:<domain>' for one of transfer")
-    split: Literal["val", "test"]
+    split: Split
     num_images: int = Field(gt=0)
     num_correct: int = Field(ge=0)
     accuracy: float = Field(ge=0, le=1, description="top-1, as a fraction")
@@ -66,7 +68,7 @@ class TracePoint(Frozen):
     """The reference metrics of one evaluation during training, which selection chose from."""
 
     step: int = Field(ge=0, description="optimiser steps done")
-    split: Literal["val", "test"]
+    split: Split
     accuracy: float = Field(ge=0, le=1)
     nll: float = Field(ge=0, allow_inf_nan=False)
 

@@ -18,6 +18,7 @@ TRIAL_ID_VERSION = 1
 """Part of every hash: raise it when the meaning of an unchanged spec changes."""
 
 ClassNames = Literal["as_published", "spaces"]
+Kind = Literal["reference", "trained", "post_hoc"]
 
 UNPREPARED = "unprepared"
 """Identity of data or weights that are not on this machine: such trials can be planned, not run."""
@@ -143,7 +144,7 @@ class PlannedTrial(Frozen):
     )
     of: str | None = Field(None, description="label of the method that a post-hoc method builds on")
     model: str = Field(description="the model's key in the manifest")
-    kind: Literal["reference", "trained", "post_hoc"] = Field(description="reference: does not train (zero-shot)")
+    kind: Kind = Field(description="reference: does not train (zero-shot)")
     takes_steps: bool = Field(
         True, description="false: a trained method that solves for everything at once, without a step of its recipe"
     )

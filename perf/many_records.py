@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.records import Environment, Evaluation, Results, TracePoint, TrialRecord, write_plan
-from orchestrator.spec import BenchmarkPlan, DataRef, Location, ModelRef, PlannedTrial, TrialSpec, trial_id
+from orchestrator.records import Environment, Evaluation, Results, Split, TracePoint, TrialRecord, write_plan
+from orchestrator.spec import BenchmarkPlan, DataRef, Kind, Location, ModelRef, PlannedTrial, TrialSpec, trial_id
 from orchestrator.trials.outcomes import write_predictions
 from training.config import Recipe
 from training.evaluate import Outcomes
@@ -75,7 +75,7 @@ class Sweep:
                     yield self._trial(model, "wise", "post_hoc", source, seed, trained[0])
 
     def _trial(
-        self, model: int, label: str, kind: str, source: str = "", seed: int = 0, of: PlannedTrial | None = None
+        self, model: int, label: str, kind: Kind, source: str = "", seed: int = 0, of: PlannedTrial | None = None
     ) -> PlannedTrial:
         sources = (source,) if source else ()
         spec = TrialSpec(
@@ -101,7 +101,7 @@ class Sweep:
             label=label,
             of=of.label if of else None,
             model=f"model{model}",
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
         )
 
 
@@ -124,7 +124,7 @@ def write_sweep(root: Path, sweep: Sweep) -> int:
 
 def _outcomes(
     sweep: Sweep, trial: PlannedTrial, rng: np.random.Generator
-) -> Iterator[tuple[tuple[str, str, str], Outcomes]]:
+) -> Iterator[tuple[tuple[str, str, Split], Outcomes]]:
     count = sweep.images or 100
     variants = [f"alpha={alpha}" for alpha in ALPHAS] if trial.kind == "post_hoc" else [""]
     labels = np.arange(count) % NUM_CLASSES
@@ -144,7 +144,7 @@ def _outcomes(
             )
 
 
-def _record(trial: PlannedTrial, outcomes: dict[tuple[str, str, str], Outcomes]) -> TrialRecord:
+def _record(trial: PlannedTrial, outcomes: dict[tuple[str, str, Split], Outcomes]) -> TrialRecord:
     evaluations = []
     for (variant, domain, split), of in outcomes.items():
         right = of.predictions == of.labels
@@ -152,7 +152,7 @@ def _record(trial: PlannedTrial, outcomes: dict[tuple[str, str, str], Outcomes])
             Evaluation(
                 variant=variant,
                 domain=domain,
-                split=split,  # type: ignore[arg-type]
+                split=split,
                 num_images=len(right),
                 num_correct=int(right.sum()),
                 accuracy=float(right.mean()),

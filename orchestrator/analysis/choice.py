@@ -110,7 +110,10 @@ def _choose(key: str, points: Points, sources: tuple[str, ...], rule: Rule) -> t
     if why := next(_holes(here, rule), None):
         first = next(iter(here.values()))
         return name, [replace(o, status="missing", record=None, reason=why, stale=None, chosen="") for o in first]
-    means = {point: statistics.fmean(_score(o, rule) or 0.0 for o in row) for point, row in here.items()}
+    means = {
+        point: statistics.fmean(score for o in row if (score := _score(o, rule)) is not None)
+        for point, row in here.items()
+    }
     best = max(means, key=lambda point: means[point])
     label, variant = best
     return f"{name}: {' '.join(filter(None, [label.removeprefix(key).strip(), variant]))}", here[best]

@@ -13,11 +13,10 @@ from typing import Any, Literal
 
 from orchestrator.planning.stale import Stale
 from orchestrator.records import Loaded, TrialRecord
-from orchestrator.spec import BenchmarkPlan, Location, PlannedTrial, TrialSpec
+from orchestrator.spec import BenchmarkPlan, Kind, Location, PlannedTrial, TrialSpec
 
 Status = Literal["done", "failed", "stale", "missing"]
 """stale: it has no record, but its cell has one that was made with other code, data, weights or settings"""
-Kind = Literal["reference", "trained", "post_hoc"]
 
 NOWHERE = Location(data="", pretrained="")
 """Location of a trial known only by its record: records do not say where a trial ran."""

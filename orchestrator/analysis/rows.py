@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from orchestrator.analysis.costs import costs, joined_costs
-from orchestrator.analysis.grid import Kind, Outcome
+from orchestrator.analysis.grid import Outcome
 from orchestrator.analysis.series import Series, combine
 from orchestrator.records import Evaluation
-from orchestrator.spec import PlannedTrial
+from orchestrator.spec import Kind, PlannedTrial
 
 Split = Literal["val", "test"]
 Evaluated = Mapping[tuple[str, str], Evaluation]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,12 +20,12 @@ from orchestrator.manifest.feasible import check_recipes
 from orchestrator.manifest.schema import RESERVED, MethodEntry, PostHocEntry
 from orchestrator.manifest.yaml_lines import KeyPath
 from orchestrator.paths import is_url, lasting
+from orchestrator.spec import Kind
 from training.config import PoolPath, Recipe
 
 MAX_POINTS = 10_000
 """Largest grid of one entry: more is a slip of the pen."""
 
-Kind = Literal["reference", "trained", "post_hoc"]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
