@@ -44,7 +44,7 @@ from orchestrator.analysis.rows import Row
 from orchestrator.analysis.transfer_intervals import transfer_intervals
 from orchestrator.records import Results, write_atomic
 
-VERSION = 5
+VERSION = 6
 """Part of every hash: raise it when the numbers made from the same files change."""
 
 KEPT_BYTES, KEPT_DAYS = 64 * 2**20, 30

@@ -89,6 +89,9 @@ class RowStatistics(Frozen):
     reference: Interval | None = None
     shift: Interval | None = None
     worst: Interval | None = None
+    versus_zero_shot: dict[str, Interval] = Field(
+        default_factory=dict, description="of the difference to the zero-shot model on each domain"
+    )
     to_zero_shot: PartDifferences = PartDifferences()
     to_baseline: PartDifferences = PartDifferences()
     nll: PartIntervals = PartIntervals()

@@ -36,6 +36,8 @@ from orchestrator.analysis.statistics import freedom
 
 Contributions = NDArray[np.float32]
 """(R, S, N) of R rows with S seeds on N images"""
+FRACTION = (0.0, 1.0)
+"""What an accuracy or an ECE can be, for `Spans.intervals`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,11 @@ class Spans(NamedTuple):
         found: Floats = np.where(self.errors > 0, 2 * special.stdtr(self.freedom, -away), self.values == 0)
         return [float(p) for p in found]
 
-    def intervals(self, least: float = -np.inf) -> list[Interval | None]:
-        """Those that are finite, clipped at `least`."""
-        lows, highs = np.maximum(self.values - self.halves, least).tolist(), (self.values + self.halves).tolist()
-        return [
-            Interval(low=low, high=high) if np.isfinite(high) else None for low, high in zip(lows, highs, strict=True)
-        ]
+    def intervals(self, least: float = -np.inf, most: float = np.inf) -> list[Interval | None]:
+        """Those that are finite, clipped to what the number can be."""
+        found = self.values - self.halves, self.values + self.halves
+        ends = zip(*(np.clip(of, least, most).tolist() for of in found), np.isfinite(found[1]), strict=True)
+        return [Interval(low=low, high=high) if finite else None for low, high, finite in ends]
 
 
 def moments(values: Contributions) -> Moments:

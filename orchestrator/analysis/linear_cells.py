@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from orchestrator.analysis.intervals import Interval, SeenUnseenIntervals
 from orchestrator.analysis.linear import (
+    FRACTION,
     Contributions,
     in_worst,
     moments,
@@ -38,7 +39,7 @@ def worst_intervals(
         # A domain that is nobody's worst contributes nothing.
         here = [(place, domain) for place, domain in enumerate(domains) if (worst[some] == place).any()]
         parts = [(1.0, moments(in_worst(correct[domain][some], worst[some] == place))) for place, domain in here]
-        for row, interval in zip(some.tolist(), spans(parts).intervals(), strict=True):
+        for row, interval in zip(some.tolist(), spans(parts).intervals(*FRACTION), strict=True):
             found[row] = interval
     return found
 
@@ -55,7 +56,9 @@ def seen_unseen_intervals(
         seen, unseen = (stacked(own, domain).astype(np.float32, copy=False) for domain in domains)
         by_image = _harmonic(seen, unseen)
         classes = [_by_class(own, domain, labels[domain]) for domain in domains]
-        each = [[None] * len(some) if of is None else spans([(1.0, moments(of))]).intervals() for of in classes]
+        each = [
+            [None] * len(some) if of is None else spans([(1.0, moments(of))]).intervals(*FRACTION) for of in classes
+        ]
         first, second = classes
         both = [None] * len(some) if first is None or second is None else _harmonic(first, second)
         by_class = (SeenUnseenIntervals(seen=s, unseen=u, harmonic=h) for s, u, h in zip(*each, both, strict=True))
@@ -70,7 +73,7 @@ def _by_class(rows: Sequence[Right], domain: str, labels: NDArray[np.int32]) -> 
 
 
 def _harmonic(seen: Contributions, unseen: Contributions) -> list[Interval | None]:
-    return spans([(0.5, moments(of)) for of in of_harmonic(seen, unseen)]).intervals()
+    return spans([(0.5, moments(of)) for of in of_harmonic(seen, unseen)]).intervals(*FRACTION)
 
 
 def _chunks(rows: NDArray[np.intp], outcomes: int) -> Iterator[NDArray[np.intp]]:

@@ -18,7 +18,7 @@ from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.calibration import binned
 from orchestrator.analysis.image_sets import over_union
 from orchestrator.analysis.intervals import Difference, Interval
-from orchestrator.analysis.linear import Contributions, moments, spans
+from orchestrator.analysis.linear import FRACTION, Contributions, moments, spans
 from orchestrator.analysis.outcome_file import Blocks
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.row_outcomes import Cell, Cells, RowOutcomes, SharedImages, done_by_seed, unions
@@ -75,9 +75,9 @@ class FoldReferences:
         self._accuracy[index] = self._mixed(folds, own, own.correct)
         errors = {domain: self._errors(own, domain) for domain in folds}
         self.intervals[index] = FoldIntervals(
-            accuracy=_interval(self._accuracy[index]),
+            accuracy=_interval(self._accuracy[index], *FRACTION),
             nll=_interval(self._mixed(folds, own, own.nlls), 0.0),
-            ece=_interval(self._mixed(folds, own, errors), 0.0),
+            ece=_interval(self._mixed(folds, own, errors), *FRACTION),
         )
 
     def difference(self, index: int, other: int) -> Difference | None:
@@ -130,6 +130,6 @@ def _cells(folds: Mapping[str, list[_Fold]]) -> dict[str, list[Cell]]:
     return {domain: [cell for fold in of_domain for cell in fold.cells] for domain, of_domain in folds.items()}
 
 
-def _interval(of: Mixed, least: float = -np.inf) -> Interval | None:
-    [found] = spans([(1.0, moments(values)) for values in of.values()]).intervals(least)
+def _interval(of: Mixed, least: float, most: float = np.inf) -> Interval | None:
+    [found] = spans([(1.0, moments(values)) for values in of.values()]).intervals(least, most)
     return found

@@ -14,7 +14,7 @@ from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.calibration import Binned, binned, curve
 from orchestrator.analysis.image_sets import Inside, over_union
 from orchestrator.analysis.intervals import Interval, PartIntervals, RowStatistics
-from orchestrator.analysis.linear import Moments, moments, spans
+from orchestrator.analysis.linear import FRACTION, Moments, moments, spans
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.row_outcomes import RowOutcomes
 
@@ -59,7 +59,7 @@ class SaidStatistics:
             errors = bins[domain].contributions.reshape(confidences.shape)
             ece[domain] = moments(errors if inside is None else over_union(errors, inside))
             nll[domain] = moments(nlls if inside is None else over_union(nlls, inside))
-        of_nll, of_ece = self._intervals(nll), self._intervals(ece)
+        of_nll, of_ece = self._intervals(nll, 0.0), self._intervals(ece, *FRACTION)
         for place, index in enumerate(rows):
             seeds = next(iter(nll.values())).by_seed.shape[1]
             own = slice(place * seeds, (place + 1) * seeds)
@@ -69,10 +69,12 @@ class SaidStatistics:
                 calibration={name: curve([bins[d] for d in part], own) for name, part in self._parts.items()},
             )
 
-    def _intervals(self, of: Mapping[str, Moments]) -> dict[str, list[Interval | None]]:
-        """By part of the domains; neither number can be below 0."""
+    def _intervals(
+        self, of: Mapping[str, Moments], least: float, most: float = np.inf
+    ) -> dict[str, list[Interval | None]]:
+        """By part of the domains."""
         return {
-            name: spans([(1 / len(part), of[domain]) for domain in part]).intervals(0.0)
+            name: spans([(1 / len(part), of[domain]) for domain in part]).intervals(least, most)
             for name, part in self._parts.items()
         }
 

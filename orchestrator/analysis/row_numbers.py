@@ -60,6 +60,7 @@ class RowNumbers:
         self.worst = worst_intervals(correct, by_seed, self.domains)
         self.by_class, self.by_image = self._seen_unseen()
         self.zero_shot, self.baseline = self._index(table.zero_shot), self._index(table.baseline)
+        self.by_domain = {} if self.zero_shot is None else self._by_domain(bootstrap, self.place[self.zero_shot])
         self.versus = {
             other: {name: self._tested(other, found) for name, found in self._differences(bootstrap, other).items()}
             for other in (self.zero_shot, self.baseline)
@@ -75,6 +76,7 @@ class RowNumbers:
             reference=self.means["reference"][place] if "reference" in self.means else fold and fold.accuracy,
             shift=self.means["shift"][place],
             worst=self.worst[place],
+            versus_zero_shot={} if index == zero_shot else {d: found[place] for d, found in self.by_domain.items()},
             to_zero_shot=self._compared(index, zero_shot),
             to_baseline=self._compared(index, self.baseline),
             nll=PartIntervals(reference=fold.nll, shift=said.nll.shift) if fold else said.nll,
@@ -96,6 +98,10 @@ class RowNumbers:
             places = [self.place[index] for index in self.ranked]
             bootstrap = PairedBootstrap({domain: correct[domain][places] for domain in self.table.shifted})
         return rank(bootstrap, self.table.shifted).intervals
+
+    def _by_domain(self, bootstrap: PairedBootstrap, other: int) -> dict[str, list[Interval]]:
+        """Of the difference of all rows to another one on each domain."""
+        return {domain: _intervals(bootstrap.differences(other, [domain])) for domain in self.labels}
 
     def _differences(self, bootstrap: PairedBootstrap, other: int) -> dict[str, list[Difference | None]]:
         """Of all rows to another one, by part."""

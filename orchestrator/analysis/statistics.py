@@ -38,7 +38,7 @@ from orchestrator.analysis.resampling import CHUNK_BYTES, image_draws
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A statistic with its interval."""
+    """A statistic with its interval, which ends where an accuracy, or a difference of two, does."""
 
     value: float
     low: float
@@ -156,9 +156,11 @@ class PairedBootstrap:
         away = np.divide(abs(values), spread, out=np.zeros(len(rows)), where=spread > 0)
         p_values = np.where(spread > 0, 2 * stats.t.sf(away, degrees), values == 0)
         num_images = sum(part.num_images for part in parts)
+        least, most = (0.0, 1.0) if other is None else (-1.0, 1.0)
+        ends = (np.clip(of, least, most).tolist() for of in (values - half, values + half))
         return [
-            Estimate(value, value - width, value + width, p, seeds, num_images)
-            for value, width, p in zip(values.tolist(), half.tolist(), p_values.tolist(), strict=True)
+            Estimate(value, low, high, p, seeds, num_images)
+            for value, low, high, p in zip(values.tolist(), *ends, p_values.tolist(), strict=True)
         ]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from orchestrator.analysis.aggregate import Table
 from orchestrator.analysis.intervals import Interval
-from orchestrator.analysis.linear import moments, spans
+from orchestrator.analysis.linear import FRACTION, moments, spans
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.products import Outcomes, together
 from orchestrator.analysis.row_outcomes import Cell, Cells, OfLastRow, ReadAhead, SharedImages, done_by_seed
@@ -93,7 +93,7 @@ def _intervals(outcomes: Mapping[str, Mapping[int, Outcomes]], shares: Mapping[s
     correct = {p: together([outcomes[p][index] for index in rows]) for p in places}
     if len(set(shares.values())) > 1:  # draws are made for places that count the same
         parts = [(shares[p], moments(found.astype(np.float32))) for p, found in correct.items()]
-        intervals = spans(parts).intervals()
+        intervals = spans(parts).intervals(*FRACTION)
         return {index: interval for index, interval in zip(rows, intervals, strict=True) if interval is not None}
     estimates = zip(rows, PairedBootstrap(correct).accuracies(places), strict=True)
     return {index: Interval(low=found.low, high=found.high) for index, found in estimates}

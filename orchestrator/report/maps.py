@@ -59,7 +59,7 @@ def gained(table: Table) -> Figure | None:
 
 
 def _field(table: Table, row: Row, index: int, column: str) -> tuple[float | None, str]:
-    """Difference to zero-shot as a fraction, and what hovering shows: also the interval, of the difference if it is known."""
+    """Difference to zero-shot as a fraction, and what hovering shows: also the intervals of both numbers."""
     zero_shot, found = table.zero_shot, statistics(table, index)
     if zero_shot is None:
         return None, ""
@@ -69,6 +69,7 @@ def _field(table: Table, row: Row, index: int, column: str) -> tuple[float | Non
         accuracy, interval = row.accuracy[column], found.domains.get(column)
         versus = difference(accuracy, zero_shot.accuracy[column], zero_shot.name)
         of_difference = found.to_zero_shot.reference if (column,) == table.sources else None
+        of_difference = of_difference or found.versus_zero_shot.get(column)
     else:
         accuracy, interval = row.shift, found.shift
         versus, of_difference = table.to_zero_shot[index].shift, found.to_zero_shot.shift

@@ -69,31 +69,36 @@ def run_benchmarks(manifest: Manifest, names: Sequence[str] | None, flags: Flags
             write_plan(results, plan)
     except OSError as error:
         raise unusable_results(results.root, f"cannot be written: {error.strerror}") from None
-    if not _pass_gate(plans, todo, status, results, flags, console):
-        _report(manifest, flags, console)
-        return False
+    completed = _pass_gate(plans, todo, status, results, flags, console) and _sweep(
+        manifest, todo, results, flags, console
+    )
+    _report(manifest, flags, console)
+    return completed and not todo.left
+
+
+def _sweep(manifest: Manifest, todo: Todo, results: Results, flags: Flags, console: Console) -> bool:
+    """Run what is to be run and say what came of it; whether none of it failed. Raises BadInputError if nothing was begun."""
+    completed = False
     try:
         with bad_input(SweepRefusedError), _observers(manifest, flags, console) as observers:
             options = _options(manifest, flags)
             summary = run_sweep(todo.plans, results, options, console=console, observers=observers)
     except gate.GateError as error:
         _refuse(str(error), console)
-        _report(manifest, flags, console)
-        return False
     except SweepError as error:
         console.print(Text(f"the sweep ended early: {error}", style="bold red"), soft_wrap=True)
-        _report(manifest, flags, console)
-        return False
-    if summary.completed or summary.failed:
-        failed = f", {summary.failed} failed (python -m orchestrator status says why)" if summary.failed else ""
-        say(console, f"{number_of(summary.completed, 'trial')} completed in {summary.seconds:.0f} s{failed}")
-        if todo.left:
-            say(console, f"not run: {todo.left}")
-    for id in flags.again:
-        if (kept := aside(results, id)).exists():
-            say(console, f"{id} is not completed again: its earlier record is kept in {kept} until it is")
-    _report(manifest, flags, console)
-    return summary.failed == 0 and not todo.left
+    else:
+        completed = summary.failed == 0
+        if summary.completed or summary.failed:
+            failed = f", {summary.failed} failed (python -m orchestrator status says why)" if summary.failed else ""
+            say(console, f"{number_of(summary.completed, 'trial')} completed in {summary.seconds:.0f} s{failed}")
+            if todo.left:
+                say(console, f"not run: {todo.left}")
+    finally:  # after Ctrl-C too
+        for id in flags.again:
+            if (kept := aside(results, id)).exists():
+                say(console, f"{id} is not completed again: its earlier record is kept in {kept} until it is")
+    return completed
 
 
 def _say_what_is_left(todo: Todo, plans: Sequence[BenchmarkPlan], results: Results, console: Console) -> None:

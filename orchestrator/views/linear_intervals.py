@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from orchestrator.analysis.calibration import binned
 from orchestrator.analysis.image_sets import over_union
 from orchestrator.analysis.linear import (
+    FRACTION,
     Contributions,
     Moments,
     moments,
@@ -31,8 +32,6 @@ from orchestrator.views.spec import Column, Metric
 
 METRICS: tuple[Metric, ...] = ("nll", "ece", "class_accuracy", "harmonic")
 """Those that have an interval here."""
-NOT_BELOW = 0.0
-"""None of them can be negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def linear_interval(results: Results, predictors: Sequence[Predictor], column: C
         return None
     if parts is None:
         return None
-    (interval,) = spans(parts).intervals(NOT_BELOW)
+    (interval,) = spans(parts).intervals(*((0.0,) if column.metric == "nll" else FRACTION))
     return None if interval is None else (column.scale * interval.low, column.scale * interval.high)
 
 

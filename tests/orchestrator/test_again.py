@@ -16,7 +16,7 @@ from orchestrator.planning.plan import make_plans
 from orchestrator.records import ErrorInfo, Loaded, Results, load_plans, read_record, write_record
 from orchestrator.report.page import html_text
 from orchestrator.spec import PlannedTrial
-from orchestrator.sweeps.driver import SweepRefusedError
+from orchestrator.sweeps.driver import SweepError, SweepRefusedError
 from tests.orchestrator.manifest_fixtures import BASE, changed, folder, write
 from tests.orchestrator.page_browser import inspected
 from tests.orchestrator.record_factory import demo
@@ -137,14 +137,14 @@ def test_several_run_again_and_what_they_lack_with_them(folder: Path, runs: Runs
     assert "built on that" not in result.stdout
 
 
-@pytest.mark.parametrize("end", ["fails", "is interrupted"])
+@pytest.mark.parametrize("end", ["fails", "is interrupted", "is cut short"])
 def test_the_earlier_record_is_kept_until_there_is_a_new_one(folder: Path, runs: Runs, end: str) -> None:
     results, ft = Results(folder / "results"), planned("ft", seed=1)
     before = results.record(ft.id).read_bytes()
 
     def interrupt(trial: PlannedTrial) -> None:
         (results.trial(trial.id) / "checkpoint").mkdir(parents=True)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt if end == "is interrupted" else SweepError("Tune stopped early")
 
     if end == "fails":
         runs.error = ErrorInfo(failure_class="permanent", type="ValueError", message="NaN")
@@ -152,10 +152,9 @@ def test_the_earlier_record_is_kept_until_there_is_a_new_one(folder: Path, runs:
         runs.before = interrupt
     result = call("run", "--no-report", "--again", ft.id)
     kept = results.root / "aside" / ft.id
-    assert result.exit_code == (1 if end == "fails" else 130)
+    assert result.exit_code == (130 if end == "is interrupted" else 1)
     assert (kept / "record.json").read_bytes() == before
-    if end == "fails":
-        assert f"{ft.id} is not completed again: its earlier record is kept in {kept} until it is\n" in result.stdout
+    assert f"{ft.id} is not completed again: its earlier record is kept in {kept} until it is\n" in result.stdout
     runs.error, runs.before = None, lambda _: None
     (results.trial(ft.id) / "checkpoint").mkdir(parents=True, exist_ok=True)
     assert call("run", "--no-report", "--again", ft.id).exit_code == 0

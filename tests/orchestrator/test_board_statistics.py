@@ -16,7 +16,7 @@ from orchestrator.analysis import board_statistics
 from orchestrator.analysis.aggregate import Board, Table, aggregate
 from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.calibration import binned, class_changes, curve
-from orchestrator.analysis.intervals import RowStatistics, TableStatistics
+from orchestrator.analysis.intervals import Interval, RowStatistics, TableStatistics
 from orchestrator.analysis.predictions import read_predictions
 from orchestrator.analysis.row_outcomes import Cell, RowOutcomes, SharedImages
 from orchestrator.analysis.statistics import PairedBootstrap, holm, rank
@@ -79,6 +79,10 @@ def test_intervals_are_those_of_the_bootstrap_over_the_same_images(results: Resu
         assert (row.shift.low, row.shift.high) == (shift.low, shift.high)
         assert row.reference == row.domains["real"]
         assert row.rank == ranks[index]
+        of_painting = bootstrap.difference(index, 0, ["painting"]) if index else None
+        assert row.versus_zero_shot.get("painting") == (
+            of_painting and Interval(low=of_painting.low, high=of_painting.high)
+        )
         if index != 1:
             assert row.to_baseline.shift is not None
             assert (row.to_baseline.shift.low, row.to_baseline.shift.high) == (versus.low, versus.high)

@@ -15,7 +15,16 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from orchestrator.analysis.calibration import binned
-from orchestrator.analysis.linear import Contributions, Moments, in_worst, moments, of_classes, of_harmonic, spans
+from orchestrator.analysis.linear import (
+    FRACTION,
+    Contributions,
+    Moments,
+    in_worst,
+    moments,
+    of_classes,
+    of_harmonic,
+    spans,
+)
 from orchestrator.analysis.metrics import calibration_bins, class_means, expected_calibration_error
 from orchestrator.analysis.rows import harmonic
 from orchestrator.analysis.statistics import PairedBootstrap
@@ -261,3 +270,17 @@ def test_a_calibrated_model_is_where_the_interval_of_an_ece_does_not_hold() -> N
     values, truth = ece_contributions(np.random.default_rng(7), 0.0)
     found = spans([(1.0, moments(values))])
     assert covered(found.values, found.halves, truth) < 0.8
+
+
+def test_intervals_end_where_the_number_does() -> None:
+    """Clipped by what they are asked for; one that is not finite stays none."""
+    values = np.zeros((3, 1, 30), dtype=np.float32)
+    values[0, 0, 1:] = 1
+    values[1, 0, 0] = 1
+    values[2, 0, 0] = np.inf
+    free, clipped = spans([(1.0, moments(values))]).intervals(), spans([(1.0, moments(values))]).intervals(*FRACTION)
+    (first, second), (full, empty) = [(of[0], of[1]) for of in (free, clipped)]
+    assert first is not None and second is not None and full is not None and empty is not None
+    assert (full.low, full.high) == (first.low, 1) and first.high > 1
+    assert (empty.low, empty.high) == (0, second.high) and second.low < 0
+    assert free[2] is clipped[2] is None

@@ -126,6 +126,10 @@ def test_the_map_of_rows_and_domains_has_every_difference_to_zero_shot_and_its_i
         assert found is not None
         assert f"[{points(found.low)}, {points(found.high)}]" in trace["hovertext"][place][-1]
         assert "<br>p " in trace["hovertext"][place][-1]
+        by_domain = table.statistics.rows[index].versus_zero_shot
+        for domain, text in zip((*table.sources, *table.shifted), trace["hovertext"][place][:-1], strict=True):
+            shown = f"[{points(by_domain[domain].low)}, {points(by_domain[domain].high)}]"
+            assert shown in text.split("<br>")[1], "of the difference, not of the accuracy"
         assert all("<b><b>" not in text for text in trace["hovertext"][place]), "escaped"
     assert trace["zmin"] == -trace["zmax"], "no difference is in the middle"
     assert max(abs(value) for line in trace["z"] for value in line) <= max(1.0, trace["zmax"])

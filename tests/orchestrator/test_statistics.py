@@ -54,6 +54,18 @@ def test_the_simulation_finds_out_intervals_that_are_too_narrow() -> None:
     assert hits / 1000 < 0.93 - 0.1
 
 
+def test_intervals_end_where_accuracies_and_differences_do() -> None:
+    """An accuracy near 100 % with few images, one near 0, and the difference of the two."""
+    correct = np.ones((2, 1, 30), dtype=np.bool_)
+    correct[0, 0, 0] = False
+    correct[1, 0, 1:] = False
+    bootstrap = PairedBootstrap({"d": correct})
+    high, low, versus = bootstrap.accuracy(0, ["d"]), bootstrap.accuracy(1, ["d"]), bootstrap.difference(0, 1, ["d"])
+    assert 0 < high.low < high.value < high.high == 1
+    assert 0 == low.low < low.value < low.high < 1
+    assert 0 < versus.low < versus.value < versus.high == 1
+
+
 def test_where_seeds_make_no_difference_intervals_are_rather_too_wide() -> None:
     """Three seeds cannot show that there is nothing between them."""
     assert np.all(coverage(3, 0.0) >= 0.95)
