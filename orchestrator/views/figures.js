@@ -4,5 +4,8 @@
   const figures = new Map();
   for (const chart of charts) figures.set(chart, await boardData.read(chart.nextElementSibling));
   const axis = ({ grid }) => ({ showline: true, mirror: true, linecolor: grid, gridcolor: grid });
-  await pageTheme.drawAll(charts, (chart, how = {}) => pageTheme.draw(chart, figures.get(chart), { ...how, axis }));
+  await pageTheme.drawAll(charts, async (chart, how = {}) => {
+    await pageTheme.draw(chart, figures.get(chart), { ...how, axis });
+    pageLegend.reach(chart);
+  });
 })();

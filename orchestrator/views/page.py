@@ -12,7 +12,7 @@ from orchestrator.views.join import FilledPanel, FilledView
 from orchestrator.views.text import facts, legend, parts, remarks, shown
 
 HERE = Path(__file__).parent
-SCRIPTS = (TEMPLATES / "data.js", TEMPLATES / "theme.js", HERE / "figures.js")
+SCRIPTS = (*(TEMPLATES / name for name in ("data.js", "theme.js", "legend.js")), HERE / "figures.js")
 """What draws the figures of a view's page, after plotly."""
 CLOSED = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The policy of a page without scripts."""

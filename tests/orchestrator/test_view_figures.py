@@ -205,6 +205,10 @@ def test_the_page_of_a_figure_draws_in_silence_whatever_the_names_are(browser: A
     assert ran.exit_code == 0, ran.stderr
     opened = open_view(browser, tmp_path / "views" / "mine.html", "html[data-charts=drawn]")
     assert opened.page.locator("img").count() == 0 and HOSTILE in opened.texts("tbody td")[0]
+    name = opened.page.locator(".chart .legendtoggle").first
+    name.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector(".chart .legendtoggle[aria-pressed=false]", state="attached")
     quiet_and_closed(opened)
 
 
