@@ -198,7 +198,7 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     """
     if unknown := [d for d in domains or () if d not in one.targets]:
         raise CompareError(f"{one.name!r} was not measured on {unknown[0]!r}; it was on {', '.join(one.targets)}")
-    chosen = list(domains or one.targets)
+    chosen = list(dict.fromkeys(domains or one.targets))  # a domain that is named twice is one test
     seeds = _common(one, two)
     outcomes = {domain: _paired(results, one, two, seeds, domain) for domain in chosen}
     bootstrap = PairedBootstrap({domain: pair.contributions for domain, pair in outcomes.items()})

@@ -11,13 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.analysis.agreement import outcomes_differ, plans_differ, records_differ, unusable_outcomes
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.records import Loaded, Results, ResultsError, TrialRecord, load_plans, load_records, write_plan
 from orchestrator.spec import BenchmarkPlan
-
-PLAN_FACTS = ("dataset", "domains")
-"""Fields in which plans of one benchmark must agree: with others a table would mean something else."""
-
 
 LEFT_BEHIND = shutil.ignore_patterns("record.json", "checkpoint", ".*")
 """Files of a trial that are not copied with the others."""
@@ -38,12 +35,16 @@ class Merged:
     trials: int
     repeated: tuple[str, ...]
     """ids that several folders hold with the same outcome; the copy with most files was taken, of equals the newest"""
+    unusable: tuple[str, ...]
+    """'<id> (of <folder>: <reason>)' of copies among them whose outcomes cannot be used; one that can be was taken if any"""
     completed_elsewhere: tuple[str, ...]
     """ids that failed in one folder and were completed in another; the completed record was taken"""
     failed_differently: tuple[str, ...]
     """'<id> (of <folder>, <time>)' of trials that failed in several folders and completed in none; the newest was taken"""
     unfinished: tuple[str, ...]
     """folders of trials without a record, left where they are"""
+    baselines: tuple[str, ...]
+    """'<benchmark>: <baseline> (of <folder>), not <baseline>' where plans name several; the plan with most trials decides"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,21 @@ class _Copy:
 
     root: Path
     record: TrialRecord
+    unusable: str
+    """why the outcomes of a completed trial cannot be used; '' if they can, or if no other folder has the trial"""
 
     @property
     def rank(self) -> tuple[object, ...]:
         """The greatest is taken. Nothing of the order in which folders were given: the same ones always merge alike.
 
-        Of a completed trial the copy with most files, as some are shared without outcomes or weights; else the newest.
+        Of a completed trial a copy whose outcomes are those of its record, then that with most files, as some are shared
+        without outcomes or weights; else the newest.
         """
         names = [path.name for path in Results(self.root).trial(self.record.id).iterdir()]
         files = len(names) - len(LEFT_BEHIND("", names))
         completed = self.record.status == "completed"
         order = self.record.finished_at, -self.record.num_attempts, self.record.model_dump_json()
-        return completed, files if completed else 0, *order
+        return completed, not self.unusable, files if completed else 0, *order
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +94,21 @@ class _Choice:
 
     @property
     def problems(self) -> Iterator[str]:
-        """Completed copies that disagree; all are held against the first."""
-        completed = [copy for copy in self.copies if copy.record.status == "completed"]
-        for other in completed[1:]:
-            if difference := _difference(completed[0].record, other.record):
-                yield f"{other.record.id}: {completed[0].root} and {other.root} differ: {difference}"
+        """Completed copies that disagree; all are held against the one that is taken."""
+        if self.taken.record.status != "completed":
+            return
+        completed = (of for of in self.copies if of is not self.taken and of.record.status == "completed")
+        for other in completed:
+            one, two = sorted((self.taken, other), key=self.copies.index)
+            if difference := _difference(one, two):
+                yield f"{other.record.id}: {one.root} and {two.root} differ: {difference}"
 
 
 def merge(sources: Sequence[Path], to: Path) -> Merged:
     """Copy all trials and plans of `sources` into the new folder `to`.
 
-    Two completed records of one trial must have equal evaluations; of a failed and a completed one the completed is taken, of
-    two failed ones the newest. Which records are taken does not depend on the order of the sources.
+    Two completed copies of one trial must have equal evaluations and outcomes; of a failed and a completed one the completed is
+    taken, of two failed ones the newest. What is taken does not depend on the order of the sources.
     Raises MergeConflictError that names every conflict (nothing is written then), and BadInputError for a source that holds no
     results, a record that cannot be read, or a target that is not empty.
     """
@@ -110,7 +117,7 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
     if unreadable := [reason for found in loaded.values() for reason in found.unreadable.values()]:
         raise BadInputError([f"{reason}; mend or remove it first" for reason in unreadable])
     choices = _choices(loaded)
-    plans, problems = _plans(sources)
+    plans, problems, baselines = _plans(sources)
     if problems := [*(line for choice in choices.values() for line in choice.problems), *problems]:
         raise MergeConflictError(problems)
     target = Results(to)
@@ -123,6 +130,12 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
     return Merged(
         trials=len(choices),
         repeated=tuple(id for id, choice in choices.items() if choice.repeated and not choice.failed_differently),
+        unusable=tuple(
+            f"{copy.record.id} (of {copy.root}: {copy.unusable})"
+            for choice in choices.values()
+            for copy in choice.copies
+            if copy.unusable
+        ),
         completed_elsewhere=tuple(id for id, choice in choices.items() if choice.failed_elsewhere),
         failed_differently=tuple(
             f"{id} (of {choice.taken.root}, {choice.taken.record.finished_at})"
@@ -130,6 +143,7 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
             if choice.failed_differently
         ),
         unfinished=tuple(str(path) for root in sources for path in _unfinished(root)),
+        baselines=baselines,
     )
 
 
@@ -139,57 +153,64 @@ def _check(sources: Sequence[Path], to: Path) -> None:
         problems.append("give two or more different folders of results to merge")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         problems.append(f"{to} exists and is not an empty folder; merge into a new one, it is never overwritten")
+    if inside := [root for root in sources if to.resolve().is_relative_to(root.resolve())]:
+        problems.append(f"{to} lies in {inside[0]}, which is only read; merge into a folder outside of it")
     if problems:
         raise BadInputError(problems)
 
 
 def _choices(loaded: dict[Path, Loaded]) -> dict[str, _Choice]:
-    copies: dict[str, list[_Copy]] = {}
-    for root, found in loaded.items():
-        for id, record in found.records.items():
-            copies.setdefault(id, []).append(_Copy(root, record))
-    return {
-        id: _Choice(tuple(of), max(of, key=lambda copy: copy.rank) if len(of) > 1 else of[0])
-        for id, of in copies.items()
-    }
+    found: dict[str, list[tuple[Path, TrialRecord]]] = {}
+    for root, of_root in loaded.items():
+        for id, record in of_root.records.items():
+            found.setdefault(id, []).append((root, record))
+    return {id: _choice(of) for id, of in found.items()}
 
 
-def _difference(one: TrialRecord, two: TrialRecord) -> str | None:
-    """Where two completed records of a trial disagree, in words; what they took and where they ran may differ."""
-    first = {(e.variant, e.domain, e.split): e for e in one.evaluations}
-    second = {(e.variant, e.domain, e.split): e for e in two.evaluations}
-    for place in sorted({*first, *second}):
-        name = " ".join(filter(None, (place[0], f"{place[1]}/{place[2]}")))
-        a, b = first.get(place), second.get(place)
-        if a is None or b is None:
-            return f"only one of them was evaluated on {name}"
-        if (a.num_correct, a.num_images) != (b.num_correct, b.num_images):
-            return f"{a.num_correct} and {b.num_correct} of {a.num_images} images right on {name}"
-        if a.nll != b.nll:  # what else a record says of them follows, or newer records alone have it
-            return f"NLL {a.nll:.6g} and {b.nll:.6g} on {name}"
-    return None
+def _choice(found: Sequence[tuple[Path, TrialRecord]]) -> _Choice:
+    completed = sum(record.status == "completed" for _, record in found)
+    copies = tuple(
+        _Copy(root, record, unusable_outcomes(Results(root), record) if completed > 1 else "") for root, record in found
+    )
+    return _Choice(copies, max(copies, key=lambda copy: copy.rank) if len(copies) > 1 else copies[0])
 
 
-def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]]:
-    """The plans by benchmark, those of one name joined; and what cannot be joined."""
-    plans: dict[str, BenchmarkPlan] = {}
-    homes: dict[str, Path] = {}
-    problems = []
+def _difference(one: _Copy, two: _Copy) -> str:
+    """Where two completed copies of a trial disagree. Outcomes that cannot be used are no disagreement, and not taken."""
+    if differing := records_differ(one.record, two.record):
+        return differing
+    usable = not (one.unusable or two.unusable)
+    return outcomes_differ(Results(one.root), Results(two.root), one.record.id) if usable else ""
+
+
+def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str], tuple[str, ...]]:
+    """The plans by benchmark, those of one name joined; what cannot be joined; and baselines that differ.
+
+    What plans may differ in (baseline, texts) is that of the one with most trials, whichever folder was given first.
+    """
+    found: dict[str, list[tuple[Path, BenchmarkPlan]]] = {}
     for root in sources:
         with bad_input(ResultsError):
-            found = load_plans(Results(root))
-        for plan in found:
-            known = plans.setdefault(plan.benchmark, plan)
-            home = homes.setdefault(plan.benchmark, root)
-            if unlike := [key for key in PLAN_FACTS if getattr(plan, key) != getattr(known, key)]:
+            for plan in load_plans(Results(root)):
+                found.setdefault(plan.benchmark, []).append((root, plan))
+    plans: dict[str, BenchmarkPlan] = {}
+    problems, baselines = list[str](), list[str]()
+    for name, of_name in found.items():
+        (home, first), *others = sorted(of_name, key=lambda of: (-len(of[1].trials), of[1].model_dump_json()))
+        trials = {trial.id: trial for trial in first.trials}
+        for root, plan in others:
+            if differing := plans_differ(first, plan):
                 problems.append(
-                    f"benchmark {plan.benchmark!r} of {home} and {root} differ in {unlike[0]}: "
-                    f"{getattr(known, unlike[0])} and {getattr(plan, unlike[0])}; rename one of them"
+                    f"benchmark {name!r} of {home} and {root} differ in {differing}; rename one of them in its manifest"
                 )
-                continue
-            trials = {trial.id: trial for trial in (*known.trials, *plan.trials)} | {t.id: t for t in known.trials}
-            plans[plan.benchmark] = known.model_copy(update={"trials": tuple(trials.values())})
-    return plans, problems
+            for trial in plan.trials:
+                trials.setdefault(trial.id, trial)
+        if unlike := dict.fromkeys(plan.baseline for _, plan in others if plan.baseline != first.baseline):
+            baselines.append(
+                f"{name}: {first.baseline or 'none'} (of {home}), not {', '.join(of or 'none' for of in unlike)}"
+            )
+        plans[name] = first.model_copy(update={"trials": tuple(trials.values())})
+    return plans, problems, tuple(baselines)
 
 
 def _copy(source: Path, target: Path) -> None:

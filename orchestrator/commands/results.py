@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datasets.wording import number_of
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.exit_codes import EXIT_FAILED, exit_codes
 
@@ -31,6 +32,8 @@ merge results_gpu1 results_gpu2 -o results
 merge mine yours theirs -o all
 
 Records of one trial must agree; where they do not, each is named and nothing is written."""
+
+ADVICE = "Of a trial that differs decide which copy is right and move trials/ID out of the other folder."
 
 
 def compare(
@@ -129,15 +132,17 @@ def merge(
             with bad_input(PermissionError, NotADirectoryError):
                 merged = merge_folders(sources, output)
         except MergeConflictError as error:
-            for line in [*error.problems, f"{len(error.problems)} conflicts; nothing was written"]:
-                typer.echo(line, err=True)
+            typer.echo("\n".join(error.problems), err=True)
+            typer.echo(f"{number_of(len(error.problems), 'conflict')}; nothing was written. {ADVICE}", err=True)
             raise typer.Exit(EXIT_FAILED) from None
-        typer.echo(f"{merged.trials:,} trials of {len(sources)} folders in {output}")
+        typer.echo(f"{number_of(merged.trials, 'trial')} of {len(sources)} folders in {output}")
         for ids, what in (
             (merged.repeated, "in several folders with the same outcome"),
+            (merged.unusable, "with outcomes that cannot be used, another folder's were taken where there are any"),
             (merged.completed_elsewhere, "failed in one folder and completed in another, the completed one was taken"),
             (merged.failed_differently, "failed in several folders, the newest record was taken"),
             (merged.unfinished, "without a record, left where they are"),
+            (merged.baselines, "with several baselines, that of the plan with most trials was taken"),
         ):
             if ids:
                 typer.echo(f"{len(ids):,} {what}: {', '.join(ids[:5])}{' ...' * (len(ids) > 5)}")

@@ -46,6 +46,15 @@ _GREEK_CAPITALS = ("gamma", "delta", "theta", "xi", "pi", "sigma", "upsilon", "p
 """the others look like Latin letters and have no command"""
 
 
+FITTED = (
+    r"\newcommand{\fitted}[1]{\sbox0{#1}%",
+    r"  \ifdim\wd0>\textwidth\sbox0{\resizebox{\textwidth}{!}{\usebox0}}\fi",
+    r"  \ifdim\dimexpr\ht0+\dp0\relax>.9\textheight\sbox0{\resizebox*{!}{.9\textheight}{\usebox0}}\fi",
+    r"  \usebox0}",
+)
+"""A table as it is, or made smaller until the page holds it; never larger, or rows would fall off the page."""
+
+
 def latex_escape(text: str) -> str:
     """Text that LaTeX prints as it is, in one line of ASCII: what has no command here is printed as its code point."""
     line = " ".join(text.split())
@@ -84,6 +93,7 @@ def document(title: str, notes: Sequence[str], body: Iterable[str]) -> str:
         r"\usepackage[a4paper,landscape,margin=15mm]{geometry}",
         r"\usepackage{booktabs}",
         r"\usepackage{graphicx}",
+        *FITTED,
         r"\begin{document}",
         rf"\section*{{{latex_escape(title)}}}",
         *items(notes),
@@ -112,7 +122,7 @@ def _latex_panel(panel: FilledPanel) -> list[str]:
         "",
         rf"\subsection*{{{latex_escape(panel.panel.title)}}}",
         rf"\noindent {latex_escape(' '.join(facts(panel)))}\par\medskip",
-        r"\noindent\resizebox{\textwidth}{!}{%",
+        r"\noindent\fitted{%",
         rf"\begin{{tabular}}{{l{'r' * width * len(columns)}}}",
         r"\toprule",
         " & ".join(["", *heads]) + r" \\",

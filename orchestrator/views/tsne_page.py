@@ -195,7 +195,7 @@ def _tabular(section: Section) -> list[str]:
     if len(head) == 1:
         return []
     return [
-        r"\noindent\resizebox{\textwidth}{!}{%",
+        r"\noindent\fitted{%",
         rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
         r"\toprule",
         " & ".join(map(latex_escape, head)) + r" \\",

@@ -162,3 +162,8 @@ def test_a_bug_is_no_wrong_input(results: Results, words: list[str], monkeypatch
     next((results.root / "plans").glob("*.json")).write_text("{}")
     done = CliRunner().invoke(app, [*words, str(results.root)])
     assert done.exit_code == 2 and "not a plan this version can read" in done.stderr
+
+
+def test_a_domain_named_twice_is_one_test(results: Results) -> None:
+    one, two = pick(known(results), "better", "ft", None, None, None)
+    assert compare(results, one, two, ["sketch", "sketch"]) == compare(results, one, two, ["sketch"])

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from orchestrator.analysis.aggregate import aggregate
 from orchestrator.analysis.merge import MergeConflictError, merge
 from orchestrator.bad_input import BadInputError
 from orchestrator.cli import app
-from orchestrator.records import Results, load_plans, load_records, read_record, write_record
+from orchestrator.records import Results, load_plans, load_records, read_record, write_plan, write_record
+from tests.orchestrator.outcome_factory import write_results
 from tests.orchestrator.record_factory import Folder, demo
 
 
@@ -167,3 +175,99 @@ def test_what_was_merged_can_be_merged_again_without_any_record(tmp_path: Path) 
     assert merge(planned, tmp_path / "none").trials == 0
     merge([a, b, tmp_path / "none"], tmp_path / "all")
     assert load_records(Results(tmp_path / "all")).records == whole.records
+
+
+@pytest.mark.parametrize("damaged_first", [True, False])
+def test_of_equal_records_the_copy_with_its_own_outcomes_is_taken(tmp_path: Path, damaged_first: bool) -> None:
+    good = write_results(tmp_path / "good", {"ft": 0.6})
+    shutil.copytree(tmp_path / "good", tmp_path / "bad")
+    id = next(path.name for path in (tmp_path / "good" / "trials").iterdir() if path.name.startswith("ft-"))
+    (tmp_path / "bad" / "trials" / id / "predictions.parquet").write_bytes(b"PAR1")
+    roots = [tmp_path / "bad", good.root]
+    merge(roots if damaged_first else roots[::-1], tmp_path / "merged")
+    taken = (tmp_path / "merged" / "trials" / id / "predictions.parquet").read_bytes()
+    assert taken == (good.trial(id) / "predictions.parquet").read_bytes()
+
+
+def changed_outcomes(root: Path, id: str, **columns: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """Write a trial's outcomes again with these columns changed."""
+    path = root / "trials" / id / "predictions.parquet"
+    table = pq.read_table(path)
+    for name, change in columns.items():
+        place = table.schema.get_field_index(name)
+        values = pa.array(change(table.column(name).to_numpy()), table.schema.field(name).type)
+        table = table.set_column(place, table.schema.field(name), values)
+    pq.write_table(table, path)
+
+
+def swapped(correct: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """As many right, but others."""
+    right, wrong = np.flatnonzero(correct)[0], np.flatnonzero(~correct)[0]
+    found = correct.copy()
+    found[[right, wrong]] = False, True
+    return found
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"correct": swapped}, "other outcomes of 2 of "),
+        ({"confidence": lambda of: of / 2}, "other confidences on "),
+        ({"key": lambda of: of + "x"}, "other images on "),
+        ({}, ""),
+    ],
+)
+def test_outcomes_of_equal_records_are_held_against_each_other(
+    tmp_path: Path, columns: dict[str, Callable[[NDArray[Any]], NDArray[Any]]], said: str
+) -> None:
+    one = write_results(tmp_path / "one", {"ft": 0.6})
+    shutil.copytree(one.root, tmp_path / "two")
+    id = next(path.name for path in (one.root / "trials").iterdir() if path.name.startswith("ft-"))
+    changed_outcomes(tmp_path / "two", id, **columns)
+    if not said:  # the same numbers in another file
+        assert merge([one.root, tmp_path / "two"], tmp_path / "c").unusable == ()
+        return
+    with pytest.raises(MergeConflictError, match=said):
+        merge([one.root, tmp_path / "two"], tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("field", "value"), [("ece", 0.9), ("energy_gap", 9.0), ("brier", 1.5)])
+def test_any_number_of_a_record_that_differs_is_a_conflict(tmp_path: Path, field: str, value: float) -> None:
+    a = demo().write(tmp_path / "a")
+    shutil.copytree(a, tmp_path / "b")
+    for root, given in ((a, 0.1), (tmp_path / "b", value)):
+        [path] = (root / "trials").glob("zero_shot*/record.json")
+        record = read_record(path)
+        first = record.evaluations[0].model_copy(update={field: given})
+        write_record(Results(root), record.model_copy(update={"evaluations": (first, *record.evaluations[1:])}))
+    with pytest.raises(MergeConflictError, match=f"{field} 0.1 and {value} on real/test"):
+        merge([a, tmp_path / "b"], tmp_path / "c")
+
+
+def test_plans_are_joined_alike_whichever_comes_first(tmp_path: Path) -> None:
+    """Of plans that name other baselines that with most trials decides, and it is said."""
+    roots = []
+    for name, seeds, baseline in (("a", (0,), "ft"), ("b", (1, 2), "lipsum_ft")):
+        results = Results(demo(seeds=seeds).write(tmp_path / name))
+        [plan] = load_plans(results)
+        write_plan(results, plan.model_copy(update={"baseline": baseline}))
+        roots.append(results.root)
+    joined = []
+    for order, to in ((roots, "c"), (roots[::-1], "d")):
+        done = CliRunner().invoke(app, ["merge", *map(str, order), "-o", str(tmp_path / to)])
+        assert done.exit_code == 0, done.output
+        assert (
+            f"1 with several baselines, that of the plan with most trials was taken: demo: lipsum_ft (of {roots[1]})"
+            in (done.output)
+        )
+        joined.append(load_plans(Results(tmp_path / to)))
+    assert joined[0] == joined[1]
+    assert joined[0][0].baseline == "lipsum_ft"
+    assert {trial.spec.seed for trial in joined[0][0].trials if trial.label == "ft"} == {0, 1, 2}
+
+
+def test_a_target_inside_a_source_is_refused(tmp_path: Path) -> None:
+    _, a, b = halves(tmp_path)
+    with pytest.raises(BadInputError, match="which is only read; merge into a folder outside of it"):
+        merge([a, b], a / "trials" / "x")

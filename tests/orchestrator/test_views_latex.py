@@ -39,6 +39,7 @@ def compile_latex(text: str, folder: Path) -> None:
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-2000:]
     assert "No pages of output" not in said
+    assert r"Overfull \vbox" not in said, "rows fall off the page"
 
 
 def hostile(filled: FilledView, name: str) -> FilledView:
