@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -193,8 +194,14 @@ def write_atomic(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # A full disk's error does not say which file.
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a file system that cannot be written, which the first error says
+            temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -220,6 +227,10 @@ def read_record(path: Path) -> TrialRecord:
         record = TrialRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("schema_version",):
+            raise ResultsError(
+                f"{path}: schema_version {first['input']!r}, this version reads 1: written by a newer one; update the code"
+            ) from None
         where = ".".join(map(str, first["loc"])) or "the record"
         raise ResultsError(f"{path}: {where}: {first['msg']} ({error.error_count()} problems)") from None
     if path.parent.name != record.id:

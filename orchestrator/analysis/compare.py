@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,8 @@ class Side:
     """seed -> what the trial measured"""
     pooled: bool
     """the sources were measured on their held-out images alone"""
+    unfinished: tuple[int, ...] = ()
+    """seeds that are planned and have no finished trial"""
 
     @property
     def place(self) -> str:
@@ -113,9 +115,12 @@ def sides(plans: Sequence[BenchmarkPlan], loaded: Loaded) -> Iterator[Side]:
 
 def _rows(benchmark: str, sources: tuple[str, ...], trials: Sequence[PlannedTrial], loaded: Loaded) -> Iterator[Side]:
     groups: dict[tuple[str, str | None], list[PlannedTrial]] = {}
+    unfinished: dict[tuple[str, str | None], list[int]] = {}
     for trial in trials:
         if trial.id in loaded.records and loaded.records[trial.id].status == "completed":
             groups.setdefault((trial.label, trial.of), []).append(trial)
+        else:
+            unfinished.setdefault((trial.label, trial.of), []).append(trial.spec.seed)
     for (label, of), group in groups.items():
         variants = dict.fromkeys(e.variant for t in group for e in loaded.records[t.id].evaluations)
         for variant in variants:
@@ -133,6 +138,7 @@ def _rows(benchmark: str, sources: tuple[str, ...], trials: Sequence[PlannedTria
                 images={seed: image_set(trial.spec.data, "test") for seed, trial in seeds.items()},
                 records={seed: loaded.records[trial.id] for seed, trial in seeds.items()},
                 pooled=data.target_split == "in",
+                unfinished=tuple(sorted(unfinished.get((label, of), ()))),
             )
 
 
@@ -141,9 +147,27 @@ def _is_constant(trial: PlannedTrial) -> bool:
     return trial.kind == "reference" or len(trial.spec.inputs) > 1
 
 
-def find(known: Sequence[Side], name: str, benchmark: str | None, model: str | None, source: str | None) -> list[Side]:
+def unfinished_rows(plans: Sequence[BenchmarkPlan], known: Sequence[Side]) -> set[str]:
+    """Rows that are planned and have no finished trial in any table; those of points of a path are not known before."""
+    names = {trial.label + (f" of {trial.of}" if trial.of else "") for plan in plans for trial in plan.trials}
+    finished = {side.name.removesuffix(f", {side.variant}") if side.variant else side.name for side in known}
+    return names - finished
+
+
+def find(
+    known: Sequence[Side],
+    name: str,
+    benchmark: str | None,
+    model: str | None,
+    source: str | None,
+    unfinished: Set[str] = frozenset(),
+) -> list[Side]:
     """The rows of a name, within a benchmark, model and reference domain if given. Raises CompareError if there is none."""
     own = [side for side in known if side.name == name]
+    if not own and name in unfinished:
+        raise CompareError(
+            f"row {name!r} has no finished trial: python -m orchestrator status says whether it failed, is stale or was not run"
+        )
     if not own:
         raise CompareError(f"no finished row {name!r}{_near(name, list(dict.fromkeys(side.name for side in known)))}")
     asked = {"--benchmark": benchmark, "--model": model, "--source": source}
@@ -175,10 +199,16 @@ def _near(name: str, known: Sequence[str]) -> str:
 
 
 def pick(
-    known: Sequence[Side], first: str, second: str, benchmark: str | None, model: str | None, source: str | None
+    known: Sequence[Side],
+    first: str,
+    second: str,
+    benchmark: str | None,
+    model: str | None,
+    source: str | None,
+    unfinished: Set[str] = frozenset(),
 ) -> tuple[Side, Side]:
-    """Two rows of one table. Raises CompareError if names are unknown or stand in several tables."""
-    ones, twos = (find(known, name, benchmark, model, source) for name in (first, second))
+    """Two rows of one table. Raises CompareError if names are unknown, not `unfinished`, or stand in several tables."""
+    ones, twos = (find(known, name, benchmark, model, source, unfinished) for name in (first, second))
     pairs = [(one, two) for one in ones for two in twos if one.place == two.place]
     if not pairs:
         raise CompareError(f"{first!r} and {second!r} stand in no table together")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.records import Loaded, Results, ResultsError, TrialRecord, load_plans, load_records, write_plan
 from orchestrator.spec import BenchmarkPlan
 
-LEFT_BEHIND = shutil.ignore_patterns("record.json", "checkpoint", ".*")
+PART = ".merging"
+"""Folder in the target that what is merged is collected in."""
+LEFT_BEHIND = shutil.ignore_patterns("checkpoint", ".*")
 """Files of a trial that are not copied with the others."""
 
 
@@ -109,8 +112,8 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
 
     Two completed copies of one trial must have equal evaluations and outcomes; of a failed and a completed one the completed is
     taken, of two failed ones the newest. What is taken does not depend on the order of the sources.
-    Raises MergeConflictError that names every conflict (nothing is written then), and BadInputError for a source that holds no
-    results, a record that cannot be read, or a target that is not empty.
+    Raises MergeConflictError that names every conflict, BadInputError for a source that holds no results, a record that cannot
+    be read, or a target that is not empty, and OSError for files that cannot be read or written; nothing is left of `to` then.
     """
     _check(sources, to)
     loaded = {root: load_records(Results(root)) for root in sources}
@@ -120,13 +123,13 @@ def merge(sources: Sequence[Path], to: Path) -> Merged:
     plans, problems, baselines = _plans(sources)
     if problems := [*(line for choice in choices.values() for line in choice.problems), *problems]:
         raise MergeConflictError(problems)
-    target = Results(to)
-    # Also where no trial has a record yet: what was merged is a folder of results, which can be merged again.
-    (to / "trials").mkdir(parents=True, exist_ok=True)
-    for id, choice in sorted(choices.items()):
-        _copy(Results(choice.taken.root).trial(id), target.trial(id))
-    for plan in plans.values():
-        write_plan(target, plan)
+    with _filled(to) as part:
+        # Also where no trial has a record yet: what was merged is a folder of results, which can be merged again.
+        (part / "trials").mkdir()
+        for id, choice in sorted(choices.items()):
+            _copy(Results(choice.taken.root).trial(id), Results(part).trial(id))
+        for plan in plans.values():
+            write_plan(Results(part), plan)
     return Merged(
         trials=len(choices),
         repeated=tuple(id for id, choice in choices.items() if choice.repeated and not choice.failed_differently),
@@ -151,7 +154,7 @@ def _check(sources: Sequence[Path], to: Path) -> None:
     problems = [f"{root} holds no results: it has no folder trials/" for root in sources if not _trials(root).is_dir()]
     if len({root.resolve() for root in sources}) < max(2, len(sources)):
         problems.append("give two or more different folders of results to merge")
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if to.exists() and (not to.is_dir() or any(path.name != PART for path in to.iterdir())):
         problems.append(f"{to} exists and is not an empty folder; merge into a new one, it is never overwritten")
     if inside := [root for root in sources if to.resolve().is_relative_to(root.resolve())]:
         problems.append(f"{to} lies in {inside[0]}, which is only read; merge into a folder outside of it")
@@ -213,10 +216,32 @@ def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]
     return plans, problems, tuple(baselines)
 
 
+@contextmanager
+def _filled(to: Path) -> Iterator[Path]:
+    """A new folder in `to`; what it holds at the end moves to `to`. After an error it is gone, and `to` if it was not there."""
+    part, new = to / PART, not to.exists()
+    shutil.rmtree(part, ignore_errors=True)  # of a merge that was killed
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for path in part.iterdir():
+            path.rename(to / path.name)
+        part.rmdir()
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                to.rmdir()
+        raise
+
+
 def _copy(source: Path, target: Path) -> None:
-    """Copy a trial's folder; its record comes last, so that an interrupted merge leaves no trial that looks done."""
-    shutil.copytree(source, target, ignore=LEFT_BEHIND)
-    shutil.copy2(source / "record.json", target / "record.json")
+    """Copy a trial's folder without its checkpoint. Raises OSError that names the first file that cannot be copied."""
+    try:
+        shutil.copytree(source, target, ignore=LEFT_BEHIND)
+    except shutil.Error as errors:
+        path, _, why = errors.args[0][0]
+        raise OSError(f"{path} cannot be copied: {why}") from None
 
 
 def _trials(root: Path) -> Path:

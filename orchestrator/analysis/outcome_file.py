@@ -106,9 +106,8 @@ class Layouts:
         except FileNotFoundError:
             raise PredictionsError("a trial of it has no predictions.parquet") from None
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise PredictionsError(
-                f"predictions.parquet of {path.parent.name} cannot be read: {type(error).__name__}"
-            ) from None
+            why = f"it has no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise PredictionsError(f"predictions.parquet of {path.parent.name} cannot be read: {why}") from None
 
     def _blocks(self, file: pq.ParquetFile, content: bytes) -> Blocks:
         layout = self._layout(file, content)

@@ -35,6 +35,6 @@ def report_figures(
     from orchestrator.report.figure_export import export_figures
     from orchestrator.report.figure_files import FigureExportError
 
-    with bad_input(FigureExportError, ResultsError, FileNotFoundError, FileExistsError, NotADirectoryError):
+    with bad_input(FigureExportError, ResultsError, OSError):
         for path in export_figures(read_board(results, rule, ece_bins), folder, kind):
             typer.echo(str(path))

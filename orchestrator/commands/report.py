@@ -70,7 +70,7 @@ def report(
             return
         from orchestrator.records import ResultsError
 
-        with bad_input(FileNotFoundError, NotADirectoryError, ResultsError):
+        with bad_input(OSError, ResultsError):
             for path in build_report(results, selection, bins):
                 typer.echo(str(path))
 

@@ -52,7 +52,7 @@ def compare(
 ) -> None:
     """Compare two rows: the difference on each domain, how sure it is, and which classes gain and lose."""
     with exit_codes():
-        from orchestrator.analysis.compare import CompareError, pick, sides
+        from orchestrator.analysis.compare import CompareError, pick, sides, unfinished_rows
         from orchestrator.analysis.compare import compare as compare_rows
         from orchestrator.analysis.predictions import PredictionsError
         from orchestrator.records import Results, ResultsError, load_plans, load_records
@@ -62,7 +62,8 @@ def compare(
             plans = load_plans(folder)
             if not plans:
                 raise BadInputError([f"{results} holds no plans of benchmarks; give the folder that `run` wrote"])
-            one, two = pick(list(sides(plans, load_records(folder))), first, second, benchmark, model, source)
+            known = list(sides(plans, load_records(folder)))
+            one, two = pick(known, first, second, benchmark, model, source, unfinished_rows(plans, known))
             found = compare_rows(folder, one, two, on)
         names = next(plan.classnames for plan in plans if plan.benchmark == one.benchmark)
         _print(one, two, found, names, classes)
@@ -74,7 +75,7 @@ def _print(one: Side, two: Side, found: list[DomainComparison], names: tuple[str
     from orchestrator.planning.plan_view import make_console
 
     console = make_console()
-    seeds = found[0].estimate.num_seeds
+    seeds = number_of(found[0].estimate.num_seeds, "seed")
     table = Table(title=f"{one.name} minus {two.name} ({one.place})", title_justify="left")
     for heading in (
         "domain",
@@ -96,11 +97,16 @@ def _print(one: Side, two: Side, found: list[DomainComparison], names: tuple[str
         table.add_row(c.domain, first, second, f"{100 * e.value:+.1f}", interval, _p(e.p), _p(c.adjusted_p), *counts)
     console.print(table)
     console.print(
-        f"A: {one.name}; B: {two.name}; {seeds} seed{'s' * (seeds > 1)}, paired. only A, only B: images that one of them gets "
-        "right and the other does not, added up over the seeds.",
+        f"A: {one.name}; B: {two.name}; {seeds}, paired. only A, only B: images that one of them gets right and the other does "
+        "not, added up over the seeds.",
         markup=False,
         highlight=False,
     )
+    for side in (one, two):
+        if side.unfinished:
+            which = ", ".join(f"s{seed}" for seed in side.unfinished)
+            text = f"WARNING {side.name} is not complete, {which} not finished: the leaderboard shows no mean of it"
+            console.print(text, markup=False, highlight=False)
     for c in (c for c in found if c.classes and shown):
         gains = [_class(row, names) for row in c.classes[:shown] if row[1] > 0]
         losses = [_class(row, names) for row in c.classes[::-1][:shown] if row[1] < 0]
@@ -129,7 +135,7 @@ def merge(
         from orchestrator.report import build_report
 
         try:
-            with bad_input(PermissionError, NotADirectoryError):
+            with bad_input(OSError):
                 merged = merge_folders(sources, output)
         except MergeConflictError as error:
             typer.echo("\n".join(error.problems), err=True)
@@ -146,5 +152,7 @@ def merge(
         ):
             if ids:
                 typer.echo(f"{len(ids):,} {what}: {', '.join(ids[:5])}{' ...' * (len(ids) > 5)}")
-        for path in build_report(output):
+        with bad_input(OSError):
+            written = build_report(output)
+        for path in written:
             typer.echo(str(path))

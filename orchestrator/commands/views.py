@@ -59,7 +59,7 @@ def report_view(
         typer.echo(why, err=True)
 
     wrong = (ViewError, NotHereError, DatasetError, FigureExportError, FactsError, ResultsError)
-    with bad_input(*wrong, FileNotFoundError, FileExistsError, NotADirectoryError):
+    with bad_input(*wrong, OSError):
         if figures is None:
             paths = build_views(results, name, left_out)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.analysis.aggregate import Table
+from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.report.crowd import add_crowd
 from orchestrator.report.drawing import (
@@ -98,17 +99,22 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def calibration(table: Table, part: str) -> Figure | None:
-    """Accuracy against confidence on the 'reference' or the 'shift' domains; None without per-image outcomes."""
+def with_curve(table: Table, part: str) -> list[tuple[int, Row]]:
+    """(index, row) of what has a calibration curve: what others are compared with first, then by shift mean."""
     rows = [
         (index, row)
         for index, row in enumerate(table.rows)
         if part in statistics(table, index).calibration and not on_path(row) and not row.chosen
     ]
+    first = (table.zero_shot, table.baseline)
+    return sorted(rows, key=lambda item: (not any(item[1] is row for row in first), -(item[1].shift.mean or 0.0)))
+
+
+def calibration(table: Table, part: str) -> Figure | None:
+    """Accuracy against confidence on the 'reference' or the 'shift' domains; None without per-image outcomes."""
+    rows = with_curve(table, part)
     if not rows:
         return None
-    first = (table.zero_shot, table.baseline)
-    rows.sort(key=lambda item: (not any(item[1] is row for row in first), -(item[1].shift.mean or 0.0)))
     figure = new_figure("confidence, %", "accuracy, %")
     styles = styles_of(table)
     for place, (index, row) in enumerate(rows[:MOST_CURVES]):

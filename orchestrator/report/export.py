@@ -16,7 +16,7 @@ from orchestrator.analysis.rows import Row
 from orchestrator.analysis.series import Series
 from orchestrator.analysis.transfer_intervals import TRANSFER_MEAN
 from orchestrator.report.order import shown_order
-from orchestrator.report.remarks import incomplete, no_baseline, no_ece, no_intervals
+from orchestrator.report.remarks import incomplete, no_baseline, no_ece, no_intervals, no_robustness
 from orchestrator.report.seen_unseen import SCORES
 from orchestrator.report.tables import columns, seeds, shift_mean
 from orchestrator.report.trend import Trend, statistics, trend
@@ -215,6 +215,8 @@ def _markdown_table(table: Table) -> list[str]:
     notes = [f"- {escape(name)}: {escape(why)}" for name, why in incomplete(table)]
     if reason := no_baseline(table):
         notes.append(f"- No differences to plain fine-tuning: {escape(reason)}")
+    if reason := no_robustness(table):
+        notes.append(f"- No effective robustness: {escape(reason)}")
     notes += [f"- {escape(name)} without interval: {escape(why)}" for name, why in no_intervals(table)]
     notes += [f"- {escape(name)}: {escape(why)}" for name, why in no_ece(table)]
     return [*lines, *(["", *notes] if notes else [])]

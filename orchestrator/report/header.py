@@ -57,7 +57,7 @@ def _cells(board: Board) -> Fact:
     if finished := [o.record.finished_at for o in board.outcomes if o.record is not None]:
         holes += f"; newest record {max(finished)[:16].replace('T', ' ')} UTC"
     return Fact(
-        "Trials done", f"{tally['done']} of {len(board.outcomes)}", holes, bad=tally["done"] < len(board.outcomes)
+        "Cells done", f"{tally['done']} of {len(board.outcomes)}", holes, bad=tally["done"] < len(board.outcomes)
     )
 
 
@@ -110,7 +110,7 @@ def _provenance(records: list[TrialRecord]) -> Iterator[Fact]:
     if not records:
         return
     environments = [r.environment for r in records if r.environment is not None]
-    commits = Counter((e.git_commit or "unknown")[:12] + ("+changes" if e.git_dirty else "") for e in environments)
+    commits = Counter((e.git_commit or "unknown")[:12] + (" + changes" if e.git_dirty else "") for e in environments)
     changed = any(e.git_dirty or not e.git_commit for e in environments) or len(commits) > 1
     versions = "" if len(commits) < 2 else f"records of {len(commits)} versions of the code"
     yield Fact("Code", ", ".join(sorted(commits)) or "unknown", versions or "git commit of every record", changed)

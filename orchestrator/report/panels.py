@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.analysis.aggregate import Table
 from orchestrator.report import charts, figures, row_charts
 from orchestrator.report.crowd import MOST_LOOKS
-from orchestrator.report.drawing import MOST_NAMED, Figure, is_crowded
+from orchestrator.report.drawing import MOST_NAMED, Figure, is_crowded, on_path
 from orchestrator.report.maps import gained, source_target
 from orchestrator.report.overlays import slope_text
 from orchestrator.report.published_points import missing_points, published_points
@@ -76,10 +76,20 @@ def panels(table: Table, stem: str = "leaderboard") -> list[dict[str, Any]]:
     if found := [(name, chart) for name, chart in curves.items() if chart]:
         text = f"Below the dotted line a model is surer than it is right. {table.ece_bins} bins over all seeds; larger "
         text += f"points have more images.{TOGGLE}"
-        if len(table.rows) > charts.MOST_CURVES:
-            text += f" Of more rows the {charts.MOST_CURVES} with the highest shift mean are shown."
+        text += _left_out(table)
         shown.append(_figure("calibration", "How far confidence can be trusted", text, *found))
     return shown
+
+
+def _left_out(table: Table) -> str:
+    """Which rows have no calibration curve."""
+    text = " Interpolations have none here." if any(on_path(row) for row in table.rows) else ""
+    if (number := len(charts.with_curve(table, "shift"))) > charts.MOST_CURVES:
+        text += (
+            f" Of {number:,} rows {charts.MOST_CURVES} are shown: those that others are compared with, then those with "
+        )
+        text += f"the highest {shift_mean(table)}."
+    return text
 
 
 def _crowd(stem: str) -> str:

@@ -51,13 +51,18 @@ def no_ece(table: Table) -> Iterator[tuple[str, str]]:
         yield rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more", why
 
 
+def no_robustness(table: Table) -> str:
+    """Why there is no fitted line where there could be one; '' where there is, or none is looked for."""
+    return trend(table).why if table.has_reference and table.shifted else ""
+
+
 def not_drawn(table: Table) -> Iterator[str]:
     """What else a reader could miss in a table and its figures, and why it is not there."""
     yield from (f"{name}: {why}" for name, why in no_ece(table))
     if table.statistics is not None and not table.statistics.has_intervals:
         name, why = table.rows[0].name, table.statistics.rows[0].why
         yield f"No intervals, ranks, calibration curves and changes by class: {name}: {why}"
-    if table.has_reference and table.shifted and (why := trend(table).why):
+    if why := no_robustness(table):
         yield f"No fitted line and no effective robustness: {why}"
     if any(row.kind == "trained" for row in table.rows) and all(row.shift.n < 2 for row in table.rows):
         yield "No figure of single seeds: no row has several"

@@ -167,3 +167,20 @@ def test_a_bug_is_no_wrong_input(results: Results, words: list[str], monkeypatch
 def test_a_domain_named_twice_is_one_test(results: Results) -> None:
     one, two = pick(known(results), "better", "ft", None, None, None)
     assert compare(results, one, two, ["sketch", "sketch"]) == compare(results, one, two, ["sketch"])
+
+
+def test_seeds_that_are_missing_and_rows_without_any_are_said(results: Results) -> None:
+    lost = [path for path in results.root.glob("trials/*/record.json") if path.parent.name.startswith("better-")]
+    lost[1].unlink()
+    words = ["compare", "better", "ft", "--results", str(results.root), "--on", "sketch"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "A: better; B: ft; 2 seeds, paired." in done.stdout
+    seed = lost[1].parent.name.split("-")[-2]
+    line = f"WARNING better is not complete, {seed} not finished: the leaderboard shows no mean of it"
+    assert line in " ".join(done.stdout.split()) and "WARNING ft" not in done.stdout
+    for path in (lost[0], lost[2]):
+        path.unlink()
+    done = CliRunner().invoke(app, words)
+    why = "row 'better' has no finished trial: python -m orchestrator status says whether it failed, is stale or was not run\n"
+    assert (done.exit_code, done.stderr) == (2, why)

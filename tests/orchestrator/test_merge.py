@@ -267,6 +267,25 @@ def test_plans_are_joined_alike_whichever_comes_first(tmp_path: Path) -> None:
     assert {trial.spec.seed for trial in joined[0][0].trials if trial.label == "ft"} == {0, 1, 2}
 
 
+def test_a_merge_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, a, b = halves(tmp_path)
+    (tmp_path / "there").mkdir()
+
+    def full(results: Results, plan: object) -> None:
+        raise OSError(28, "No space left on device", str(results.root))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestrator.analysis.merge.write_plan", full)
+        for name in ("new", "there"):
+            done = CliRunner().invoke(app, ["merge", str(a), str(b), "-o", str(tmp_path / name)])
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert "No space left on device" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists() and list((tmp_path / "there").iterdir()) == []
+    (tmp_path / "there" / ".merging" / "trials").mkdir(parents=True)  # as after a kill
+    merge([a, b], tmp_path / "there")
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["plans", "trials"]
+
+
 def test_a_target_inside_a_source_is_refused(tmp_path: Path) -> None:
     _, a, b = halves(tmp_path)
     with pytest.raises(BadInputError, match="which is only read; merge into a folder outside of it"):

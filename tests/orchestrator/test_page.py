@@ -31,7 +31,7 @@ def test_the_header_strip_counts(tmp_path: Path) -> None:
     html = build_report(incomplete().write(tmp_path))[0].read_text(encoding="utf-8")
     text = " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<(style|script)\b.*?</\1>", " ", html, flags=re.DOTALL)).split())
     for part in (
-        "Trials done 9 of 13 2 failed, 2 missing, 0 stale",
+        "Cells done 9 of 13 2 failed, 2 missing, 0 stale",
         "reference_val best accuracy on held-out training images",
         "ddof = 1",
         "Data demo sha256:5f5f5f5f5f5f5f5f; no finished trial attests more",
