@@ -24,15 +24,25 @@ Pixels = NDArray[np.uint8]
 Decoded = Image.Image | Pixels
 """A decoded image: RGB of Pillow, or (H, W, 3) uint8."""
 
+_PROGRAMS = ("EPS",)
+"""Formats of Pillow's of which it has a program of the machine run what is in the file, whatever that is called."""
 _JPEG = b"\xff\xd8\xff"
 _AGREED = ("Gray", "YCbCr", "RGB")
 _MOST_PIXELS = 50_000_000
 """Larger images go to Pillow, which knows decompression bombs."""
 
 
+def open_image(data: bytes) -> Image.Image:
+    """Pillow's image with nothing but its header read. Raises OSError for what is no image, or is a program to be run."""
+    image = Image.open(io.BytesIO(data))
+    if image.format in _PROGRAMS:
+        raise OSError(f"{image.format} is a program for Ghostscript, which is not run")
+    return image
+
+
 def decode(data: bytes) -> Image.Image:
     """The RGB image in `data`, by Pillow. Raises OSError if it cannot be decoded whole."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         return image.convert("RGB")
 
 
@@ -52,7 +62,7 @@ def as_array(image: Decoded) -> Pixels:
 
 def image_size(data: bytes) -> tuple[int, int]:
     """(width, height) from an image's header. Raises OSError if there is none."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         return image.size
 
 

@@ -38,6 +38,7 @@ from PIL import Image
 
 from datasets import DatasetError
 from datasets.base import Dataset, DatasetInfo, Entry, Published
+from datasets.decoding import open_image
 from datasets.folder import extension, keys_of
 from datasets.imagenet_facts import A_LABELS, CLASSNAMES, COUNTS, FILES, OBJECTNET_FOLDERS, R_LABELS, WNIDS
 from datasets.images import BadImageError
@@ -226,7 +227,7 @@ def _devkit_ids(source: Published) -> dict[str, int]:
 
 def _without_border(data: bytes) -> bytes:
     try:
-        image = Image.open(io.BytesIO(data))
+        image = open_image(data)
         width, height = image.size
         if min(width, height) <= 2 * _BORDER:
             raise BadImageError(f"has {width} x {height} pixels, too few to cut {_BORDER} off on each side")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
-from datasets.decoding import Decoded, decode_fast
+from datasets.decoding import Decoded, decode_fast, open_image
 
 JPEG_QUALITY = 95
 FORMATS = {
@@ -69,7 +69,7 @@ def stored_image(data: bytes, extension: str, short_side: int | None) -> StoredI
     another extension gets its own. Raises BadImageError. Call it inside `strict_pil`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with open_image(data) as opened:
             form, kept = opened.format or "", _decoders_agree(opened)
             reduced = short_side is not None and min(opened.size) > short_side
             decoded = _decoded(opened, data)

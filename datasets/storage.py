@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """scheme -> extra of pyproject.toml with the package that reads it"""
 ATTEMPTS, SMALL_ATTEMPTS = 7, 4
-"""For a shard, some two minutes in all; for `dataset.json`, for which a person waits, some seven seconds."""
+"""For a shard, waits of some two minutes in all; for `dataset.json`, for which a person waits, of some seven seconds. The
+packages for s3:// and gs:// try several times themselves: of a server that does not answer they take up to a minute each."""
 FIRST_WAIT, LONGEST_WAIT, SILENCE = 1.0, 60.0, 60.0
 """Seconds: before the second attempt, at most before any, and without a byte until a connection counts as broken."""
 _MAX_SMALL = 2**28
@@ -51,12 +52,15 @@ class _DiskError(Exception):
 def local_folder(root: str | Path) -> Path | None:
     """The folder that `root` names, by path or by a file:// URL; None for a URL of another place.
 
-    Raises StorageError for a file:// URL of another machine.
+    Raises StorageError for a file:// URL of another machine, and for what is no URL.
     """
     text = str(root)
     if "://" not in text:
         return Path(root)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise StorageError(f"{text}: is no URL: {error}") from None
     if parts.scheme != "file":
         return None
     if parts.netloc not in ("", "localhost") or not parts.path:

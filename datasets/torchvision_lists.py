@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from datasets import DatasetError
 from datasets.base import Published
 from datasets.downstream import Downstream, Listing
+from datasets.sources.mat import check_mat
 from datasets.sources.names import shown, unsafe_name
 
 _LONGEST_ERROR = 200
@@ -79,7 +80,10 @@ class TorchvisionLists(Downstream):
             for inside, path in lists.items():
                 copy = root / self.home / inside
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(files.read(path))
+                data = files.read(path)
+                if path.endswith(".mat"):
+                    check_mat(data, files.where(path))
+                copy.write_bytes(data)
             classes, found = self._read(root, portion.split, place)
         listed = []
         for file, number in found:

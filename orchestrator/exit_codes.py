@@ -31,6 +31,7 @@ class Commands(TyperGroup):
 def exit_codes() -> Iterator[None]:
     """Turn wrong input and Ctrl-C into lines on stderr and exit codes; everything else is a bug and keeps its traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback for each error that it raises as well
     try:
         yield
     except KeyboardInterrupt:

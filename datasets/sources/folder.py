@@ -69,5 +69,5 @@ def _walk(folder: Path, prefix: str, around: tuple[tuple[int, int], ...], found:
         for entry in entries:
             if entry.is_dir():
                 _walk(Path(entry.path), f"{prefix}{entry.name}/", (*around, identity), found)
-            elif entry.is_file():
+            else:  # also a link to nothing or a pipe: reading it says so, passing over it would lose an image in silence
                 found.append(prefix + entry.name)

@@ -15,6 +15,8 @@ from datasets.sources.archive import Archive, Listing, Window
 from datasets.sources.names import listed, normal, shown, unsafe_name
 
 _BLOCK = tarfile.BLOCKSIZE
+_AFTER_END = 2**19
+"""Bytes behind an archive's end that are looked at together: whole blocks."""
 # Beside its own errors, tarfile lets these through when a header is forged.
 _PARSING = (tarfile.TarError, ValueError, LookupError, ArithmeticError, RecursionError, EOFError)
 
@@ -133,6 +135,12 @@ def _check_end(window: Window, offset: int) -> None:
         raise tarfile.ReadError(f"it ends at byte {offset + len(block):,} without the mark that tells the end")
     if block.strip(b"\0"):
         raise tarfile.ReadError(f"its header at byte {offset:,} is damaged")
+    # A block of zeros, as a bad disk or an interrupted download leaves it, looks like the end too.
+    while chunk := window.read(_AFTER_END):
+        for start in range(0, len(chunk), _BLOCK):
+            if chunk[start + 257 : start + 262] == b"ustar":
+                at = window.tell() - len(chunk) + start
+                raise tarfile.ReadError(f"it seems to end at byte {offset:,}, but goes on at byte {at:,}")
 
 
 def _unsafe(member: tarfile.TarInfo) -> str | None:

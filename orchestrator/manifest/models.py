@@ -49,6 +49,13 @@ def _resolve(key: str, entry: ModelEntry, folder: Path, problems: Problems) -> M
         return None
     architecture = file_identity(config) if config else None
     weights = _weights(pretrained)
+    if config is None and _is_quickgelu_file(entry.name, weights):
+        problems.add(
+            (*path, "name"),
+            f"{pretrained} holds published weights trained with QuickGELU, which {entry.name!r} does not have: "
+            f"use '{entry.name}-quickgelu'",
+        )
+        return None
     ref = ModelRef(name=entry.name, weights=weights, architecture=architecture)
     return Model(key, ref, pretrained, config)
 
@@ -132,6 +139,17 @@ def needs_quickgelu(name: str, tag: str) -> bool:
     has = (open_clip.get_model_config(name) or {}).get("quick_gelu", False)
     wanted = open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False)
     return bool(wanted and not has and f"{name}-quickgelu" in _architectures())
+
+
+def _is_quickgelu_file(name: str, weights: str) -> bool:
+    """Whether a file is one of OpenAI's, whose addresses hold their sha256, and `name` lacks the activation it needs."""
+    import open_clip
+
+    sha256 = weights.removeprefix("sha256:")
+    return sha256 != weights and any(
+        needs_quickgelu(name, tag) and sha256 in open_clip.get_pretrained_cfg(name, tag).get("url", "")
+        for tag in open_clip.list_pretrained_tags_by_model(name)
+    )
 
 
 def _weights(pretrained: str) -> str:

@@ -63,6 +63,8 @@ def prepare(
     """
     console = console or Console(soft_wrap=True)
     dataset = datasets.load(name_or_card)
+    if isinstance(source, str):
+        local_folder(source)  # what is no URL is refused here, whatever it is needed for
     if dataset.generated and source is not None:
         place = without_secrets(source) if isinstance(source, str) else source
         raise datasets.DatasetError(f"dataset {dataset.info.name} is made from nothing; leave out the source {place}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,4 +99,7 @@ def bound(url: str) -> Upload:
         raise datasets.DatasetError(f"{url}: the package that writes {protocol}:// is not installed; {todo}") from None
     except ValueError:
         raise datasets.DatasetError(f"{url}: {protocol}:// is no storage that fsspec knows") from None
+    except Exception as error:  # some connect at once, some want more than an address: errors of their own libraries
+        reason = textwrap.shorten(" ".join(str(error).split()) or type(error).__name__, 300)
+        raise datasets.DatasetError(f"{url}: cannot be written to: {reason}; check the address") from None
     return Upload(url, storage, root)

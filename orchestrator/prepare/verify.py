@@ -111,7 +111,11 @@ def _of(shard: ShardInfo, domain: str, split: str) -> bool:
 
 def _todo(prepared: Prepared) -> str:
     """What to do about a dataset that is damaged."""
-    command = f"python -m orchestrator prepare {prepared.name}, with the options that it was made with"
+    ref = prepared.name
+    with contextlib.suppress(datasets.DatasetError):  # a card of one's own
+        known = list(datasets.revisions(ref))
+        ref += f"@{prepared.revision}" if prepared.revision in known[1:] else ""
+    command = f"python -m orchestrator prepare {ref}, with the options that it was made with"
     return (
         f"what to do: {remedy(prepared.root)} ({command}); or put whole copies of the shards named here in their places"
     )

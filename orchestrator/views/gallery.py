@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from datasets import DatasetError
+from datasets.decoding import open_image
 from datasets.prepared import Prepared, open_prepared
 from datasets.samples import Sample
 from datasets.tar_index import index_shard
@@ -133,7 +134,7 @@ def thumbnail(data: bytes) -> tuple[bytes, tuple[int, int]]:
 
     Raises OSError (Pillow's errors among them) or ValueError for what is no image.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    with open_image(data) as opened:
         image = opened.convert("RGB")
     image.thumbnail((SIDE, SIDE))
     # Pillow passes comments and profiles of the file on; a new image has none.

@@ -214,3 +214,20 @@ def test_names_that_differ_in_case_alone_or_have_control_characters_are_members_
     with pytest.raises(FileNotFoundError) as raised:
         source.read(f"{NEWLINE}x")
     assert str(raised.value).isprintable()
+
+
+def test_a_block_of_zeros_is_not_taken_for_the_end(tmp_path):
+    """A hole in a file: tarfile would stop there, and all images behind it would be lost in silence."""
+    content = {f"{i}.jpg": b"x" * 700 for i in range(4)}
+    whole = in_tar(tmp_path / "whole.tar", content).read_bytes()
+    for packed in (bytes, gzip.compress):
+        path = tmp_path / ("a.tar" if packed is bytes else "a.tgz")
+        path.write_bytes(packed(whole[:1536] + bytes(1024) + whole[2560:]))
+        assert f"{path}: not a whole tar archive: it seems to end at byte 1,536, but goes on at byte 3,072" in refusal(
+            path
+        )
+    path = tmp_path / "two.tar"
+    path.write_bytes(whole + whole)
+    assert "but goes on at byte" in refusal(path)
+    path.write_bytes(whole + bytes(2**21))
+    assert len(open_source(path).below("")) == 4, "any number of zeros may follow the end"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
+from datasets.decoding import decode_fast, image_size
 from datasets.images import BadImageError, StoredImage, stored_image, strict_pil
 
 pytestmark = pytest.mark.filterwarnings("ignore:Palette images with Transparency")  # of the expected pixels
@@ -152,3 +153,14 @@ def test_pils_warnings_are_not_shown(recwarn):
 def test_equal_images_give_equal_bytes(tmp_path: Path):
     for data, extension in KEPT.values():
         assert stored(data, extension, 8) == stored(data, extension, 8)
+
+
+def test_no_program_is_run_for_an_image(monkeypatch):
+    """PIL has Ghostscript, where it is installed, run what is in an EPS file, whatever that is called; shards may hold one."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was run"))
+    for read in (decode_fast, image_size):
+        with pytest.raises(OSError, match="EPS is a program for Ghostscript, which is not run"):
+            read(encoded(NOISE, "EPS"))
+    for short_side in (None, 8):
+        with pytest.raises(BadImageError, match="EPS is a program for Ghostscript, which is not run"):
+            stored(encoded(NOISE, "EPS"), "jpg", short_side)

@@ -82,6 +82,11 @@ def test_a_file_uri_is_a_folder_and_what_cannot_be_written_is_refused(tmp_path, 
         prepare("fake", None, "https://example.org/fake", None, QUIET)
     with pytest.raises(DatasetError, match="ftpx:// is no storage that fsspec knows"):
         prepare("fake", None, "ftpx://example.org/fake", None, QUIET)
+    with pytest.raises(DatasetError, match=r"ftp://127\.0\.0\.1:1/fake: cannot be written to: .* check the address"):
+        prepare("fake", None, "ftp://127.0.0.1:1/fake", None, QUIET)
+    for source, to in ((None, "http://[::1/fake"), ("http://[::1/fake.tar", f"{tmp_path}/other")):
+        with pytest.raises(DatasetError, match=r"http://\[::1/fake(\.tar)?: is no URL: Invalid IPv6 URL"):
+            prepare("fake", source, to, None, QUIET)
 
 
 def test_two_processes_do_not_upload_to_the_same_place(fake, cache, bucket):
