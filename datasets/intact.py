@@ -1,6 +1,6 @@
 """Which shards this node has found to be what `dataset.json` says, so that each is hashed once and not for every trial.
 
-A shard is hashed before anything of it is used. What was good then is remembered by path, size, time of change and inode,
+A shard is hashed before anything of it is used. What was good then is remembered by path, size, time of modification and inode,
 in this process and in `<cache>/checked/`: of 256 small files there each is the journal of some shards and, while one of them
 is being hashed, the lock that others wait at. A journal is only ever believed if it has the very line that is looked for;
 so one that is damaged, half written or deleted means that shards are hashed again, and nothing else.

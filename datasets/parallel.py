@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
@@ -96,7 +96,8 @@ def _over_processes(
     shown = [0] * len(jobs)
     pool = ProcessPoolExecutor(count, context, _start_worker, (work, done, stop))
     try:
-        futures = {pool.submit(_do, number, job): number for number, job in enumerate(jobs)}
+        with _heard_later():  # these calls start the processes
+            futures = {pool.submit(_do, number, job): number for number, job in enumerate(jobs)}
         waiting = set(futures)
         while waiting:
             finished, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
@@ -114,6 +115,25 @@ def _over_processes(
     finally:
         stop.value = 1
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _heard_later() -> Iterator[None]:
+    """Ctrl-C inside is heard at the end, and never by processes that are started here: half started, they would print errors."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which processes inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        before(signal.SIGINT, None)
 
 
 def _numbered(tick: JobTick, number: int) -> Tick:

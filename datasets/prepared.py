@@ -257,9 +257,10 @@ def _missing(folder: Path, file: File) -> str | None:
     for shard in file.shards:
         path = folder / shard.name
         if not path.is_file():
-            return f"shard {path} is missing"
-        if path.stat().st_size != shard.bytes:
-            return f"shard {path} has {path.stat().st_size} bytes, expected {shard.bytes}"
+            return f"shard {path} is missing, expected sha256 {shard.sha256}"
+        if (size := path.stat().st_size) != shard.bytes:
+            hashes = f"its sha256 is {file_sha256(path)}, expected {shard.sha256}"
+            return f"shard {path} has {size} bytes, expected {shard.bytes}; {hashes}"
     return None
 
 

@@ -165,10 +165,15 @@ def _count_problems(listings: Sequence[Listing], info: DatasetInfo) -> list[str]
 def _empty_splits(listings: Sequence[Listing], info: DatasetInfo) -> list[str]:
     """Splits without images, but for those that are known to be empty."""
     return [
-        f"{x.place}: has no images"
+        f"{x.place}: has no images; a card says `all_in: {_other(x.split)}` where all are for one split, and "
+        f"`counts: {{{x.domain}: {{{x.split}: 0}}}}` where this one is empty"
         for x in listings
         if not x.entries and info.counts.get(x.domain, {}).get(x.split) != 0
     ]
+
+
+def _other(split: str) -> str:
+    return "test" if split == "train" else "train"
 
 
 def _differences(info: DatasetInfo, listing: Listing) -> Iterator[str]:

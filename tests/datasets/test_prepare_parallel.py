@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from datasets import DatasetError, shard_file
-from datasets.parallel import Tick, processes
+from datasets.parallel import Tick, _heard_later, processes
 from datasets.shard_journal import JOURNAL
 from datasets.shards import Done, write_prepared
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from datasets import shard_file
-from datasets.parallel import Tick, processes
+from datasets.parallel import Tick, _heard_later, processes
 from datasets.shards import write_prepared
 from tests.datasets.parallel_fakes import Slow
 
@@ -136,3 +136,19 @@ def touch(job: int, tick: Tick) -> int:
 def test_workers_keep_freed_memory_for_the_next_image():
     found = dict(processes(2)(touch, [8_000_000] * 2, lambda number, images: None))
     assert max(found.values()) < 5 * 8_000_000 // 4096 // 4
+
+
+def test_ctrl_c_while_processes_start_is_heard_when_they_have():
+    """Neither lost nor in the midst of it; a process that is started meanwhile is not reached."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    reached = []
+    blocked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    try:
+        with pytest.raises(KeyboardInterrupt), _heard_later():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.append(subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True).stdout)
+        assert reached == ["True\n"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 
@@ -35,10 +36,12 @@ def test_damage_is_named(tmp_path):
         ):
             check()
     shard.write_bytes(data[:-512])
-    with pytest.raises(DatasetError, match=rf"has {len(data) - 512} bytes, expected {len(data)}"):
+    (expected,) = [s.sha256 for s in prepared.shards if s.name == "oil/train-000000.tar"]
+    hashes = f"its sha256 is {hashlib.sha256(data[:-512]).hexdigest()}, expected {expected}"
+    with pytest.raises(DatasetError, match=rf"has {len(data) - 512} bytes, expected {len(data)}; {hashes}"):
         open_prepared(tmp_path / "fake")
     shard.unlink()
-    with pytest.raises(DatasetError, match="is missing"):
+    with pytest.raises(DatasetError, match=rf"is missing, expected sha256 {expected}"):
         open_prepared(tmp_path / "fake")
     with pytest.raises(DatasetError, match="missing"):
         verify_prepared(prepared)
