@@ -33,8 +33,9 @@ def report_figures(
     from orchestrator.records import ResultsError
     from orchestrator.report import read_board
     from orchestrator.report.figure_export import export_figures
-    from orchestrator.report.figure_files import FigureExportError
+    from orchestrator.report.figure_files import FigureExportError, ready
 
     with bad_input(FigureExportError, ResultsError, OSError):
+        ready(folder, kind)
         for path in export_figures(read_board(results, rule, ece_bins), folder, kind):
             typer.echo(str(path))

@@ -35,10 +35,15 @@ class FigureExportError(ValueError):
     """Figures cannot be drawn here; the message says what to install."""
 
 
-def drawing_engine(kind: str) -> ModuleType:
-    """kaleido, before anything is computed for it. Raises FigureExportError without it, or for a format that is none."""
+def ready(folder: Path, kind: str) -> ModuleType:
+    """kaleido, before anything is computed for it.
+
+    Raises FigureExportError without it, for a format that is none, or where the folder is a file.
+    """
     if kind not in get_args(Format):
         raise FigureExportError(f"{kind!r} is no format of figures; there are: {', '.join(get_args(Format))}")
+    if folder.exists() and not folder.is_dir():
+        raise FigureExportError(f"{folder} is a file; name a folder, which is made if it is not there")
     try:
         import kaleido
     except ImportError:
@@ -54,7 +59,7 @@ def write_figures(named: Mapping[str, Figure], folder: Path, kind: Format) -> li
 
     Raises FigureExportError without kaleido or a browser, or if the browser fails; nothing is written then.
     """
-    drawn = asyncio.run(_draw(drawing_engine(kind), list(named.values()), kind))
+    drawn = asyncio.run(_draw(ready(folder, kind), list(named.values()), kind))
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{kind}" for name in named]
     for path, content in zip(paths, drawn, strict=True):

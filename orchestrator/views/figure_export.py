@@ -11,8 +11,8 @@ from orchestrator.report.figure_files import (
     FigureExportError,
     Format,
     apart,
-    drawing_engine,
     file_name,
+    ready,
     standing_alone,
     write_figures,
 )
@@ -37,7 +37,7 @@ def export_view_figures(
     chosen = find(name)
     if not results.is_dir():
         raise FileNotFoundError(f"{results}: no such folder of results")
-    drawing_engine(kind)
+    ready(folder, kind)
     joiner = load(Results(results))
     named: list[tuple[str, Figure]] = []
     without: dict[str, list[str]] = {}

@@ -192,6 +192,12 @@ def test_without_kaleido_or_a_browser_nothing_is_written(tmp_path: Path, monkeyp
     with pytest.raises(FigureExportError, match="need a browser, and none was found"):
         write_figures({"a": figure}, tmp_path / "fig", "png")
     assert not (tmp_path / "fig").exists()
+    (tmp_path / "file").write_text("")
+    ran = export(tmp_path, "--view", "lipsum-figure-5", "--figures", tmp_path / "file")
+    assert (ran.exit_code, ran.stderr) == (
+        2,
+        f"{tmp_path}/file is a file; name a folder, which is made if it is not there\n",
+    )
     with pytest.raises(FigureExportError, match="'gif' is no format of figures"):
         export_view_figures(tmp_path, "lipsum-figure-5", tmp_path / "fig", "gif", print)  # type: ignore[arg-type]
 
