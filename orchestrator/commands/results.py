@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasets.wording import number_of
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.exit_codes import EXIT_FAILED, exit_codes
 
@@ -72,6 +71,7 @@ def compare(
 def _print(one: Side, two: Side, found: list[DomainComparison], names: tuple[str, ...], shown: int) -> None:
     from rich.table import Table
 
+    from datasets.wording import number_of
     from orchestrator.planning.plan_view import make_console
 
     console = make_console()
@@ -130,6 +130,7 @@ def merge(
 ) -> None:
     """Join folders of results of several machines or people into a new one, and make its leaderboard."""
     with exit_codes():
+        from datasets.wording import number_of
         from orchestrator.analysis.merge import MergeConflictError
         from orchestrator.analysis.merge import merge as merge_folders
         from orchestrator.report import build_report
