@@ -57,7 +57,9 @@ def columns_in_words(panel: Panel) -> str:
 def _in_words(panel: Panel) -> Iterator[str]:
     for column in panel.columns:
         title, names = column.title, _names(panel, column)
-        if column.metric == "harmonic":
+        if column.over:
+            yield f"{title}: mean of {', '.join(column.over)}"
+        elif column.metric == "harmonic":
             yield f"{title}: harmonic mean of {' and '.join(names)}"
         elif column.metric == "relative_accuracy":
             yield f"{title}: {names[0]} over {names[1]}"

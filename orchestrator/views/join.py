@@ -17,7 +17,7 @@ from orchestrator.analysis.metrics import expected_calibration_error, pearson, r
 from orchestrator.analysis.outcome_file import Counts, check_of_record, counted
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
 from orchestrator.analysis.rows import harmonic
-from orchestrator.analysis.series import Series
+from orchestrator.analysis.series import Series, combine
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, load_plans, load_records
 from orchestrator.spec import BenchmarkPlan
 from orchestrator.views.intervals import Bootstrap, Predictor, held_out
@@ -110,7 +110,7 @@ class Joiner:
         bootstrap = Bootstrap(self.results)
         lines = []
         for row in panel.rows:
-            names = dict.fromkeys(column.dataset or panel.dataset for column in panel.columns)
+            names = dict.fromkeys(column.dataset or panel.dataset for column in panel.columns if not column.over)
             matches = {name: self._trials.match(view, panel, row, name) for name in names}
             lines.append(self._line(panel, row, matches, bootstrap))
         found = bootstrap.intervals()
@@ -124,9 +124,13 @@ class Joiner:
         cells: list[Cell] = []
         against_outcomes: list[str] = []
         for column in panel.columns:
+            if column.over:
+                cells.append(self._over(panel, row, column, cells))
+                bootstrap.add([], ())
+                continue
             match = matches[column.dataset or panel.dataset]
             ours = self._series(match, row, column)
-            against = match.differences if ours.mean is not None else ()
+            against = (*match.differences, *_other_domains(match, column)) if ours.mean is not None else ()
             records = [o.record for o in match.outcomes if o.record is not None and ours.mean is not None]
             done = [_predictor(r, variant_of(r, row.parameters) or "", not column.domains) for r in records]
             asked = column.domains or held_out(done)
@@ -146,6 +150,14 @@ class Joiner:
             remarks=(*_remarks(panel, cells), *dict.fromkeys(against_outcomes)),
             trials=tuple(dict.fromkeys(o.trial.id for o in used)) if shown else (),
         )
+
+    def _over(self, panel: Panel, row: Row, column: Column, cells: Sequence[Cell]) -> Cell:
+        """The mean of earlier cells, over the seeds that all of them have."""
+        by_title = dict(zip((known.title for known in panel.columns), cells, strict=False))
+        own = [by_title[title] for title in column.over]
+        ours = combine(statistics.fmean, *(cell.ours for cell in own))
+        against = dict.fromkeys(text for cell in own for text in cell.differences) if ours.mean is not None else ()
+        return Cell(self._published(panel, row, column), ours, tuple(against))
 
     def _published(self, panel: Panel, row: Row, column: Column) -> Published | None:
         table = row.table or panel.table
@@ -242,6 +254,14 @@ def _missing_folds(outcomes: Iterable[Outcome], values: Mapping[int, Sequence[fl
     for seed, found in values.items():
         if len(found) < len(domains):
             yield seed, f"{len(found)} of {len(domains)} domains held out"
+
+
+def _other_domains(match: Match, column: Column) -> Iterator[str]:
+    """A line if other domains were held out in turn than the published ones."""
+    data = [o.trial.spec.data for o in match.outcomes]
+    found = {domain for d in data for domain in (*d.sources, *d.targets)}
+    if column.held_out and found and found != set(column.held_out):
+        yield f"{column.title}: domains {', '.join(sorted(found))}; published: {', '.join(sorted(column.held_out))}"
 
 
 def _correlations(panel: Panel, lines: Sequence[Line]) -> Iterator[str]:

@@ -38,7 +38,8 @@ def columns_of(
     if entry.layout == "axes":
         return (Column(f"{reference}*", (domains.get(reference, ""),), (reference,), entry.metric), mean)
     each = [Column(n if n in shifted else f"{n}*", (d,), (n,), entry.metric) for n, d in domains.items()]
-    return (*each, *([mean] if entry.metric in AVERAGED else []))
+    every = Column(entry.average, tuple(domains.values()), tuple(domains), entry.metric)
+    return (*each, *([mean] if entry.metric in AVERAGED else []), *([every] if entry.average else []))
 
 
 def _pair(name: str, domain: str, metric: Metric, reference: str) -> Column:
@@ -54,7 +55,19 @@ def _written(entry: PanelEntry, domains: Domains, path: KeyPath, problems: Probl
         for j, name in enumerate(column.domains):
             if domains and not column.dataset and name not in domains.values():
                 problems.unknown((*at, "domains", j), "domain", name, domains.values())
+        earlier = [known.title for known in entry.columns[:i] if not known.over]
+        for j, name in enumerate(column.over):
+            if name not in earlier:
+                problems.unknown((*at, "over", j), "earlier column", name, earlier)
     return tuple(
-        Column(c.title, c.domains, (c.title,) if c.published is None else c.published, c.metric, c.dataset)
+        Column(
+            c.title,
+            c.domains,
+            (c.over or (c.title,)) if c.published is None else c.published,
+            c.metric,
+            c.dataset,
+            c.held_out,
+            c.over,
+        )
         for c in entry.columns
     )

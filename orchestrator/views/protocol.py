@@ -10,8 +10,8 @@ from orchestrator.spec import TrialSpec
 from orchestrator.views.spec import Panel, Protocol, Row
 
 RECIPE_KEYS = (
-    *("optimizer", "lr", "weight_decay", "warmup_fraction", "num_steps", "global_batch_size"),
-    *("grad_clip", "label_smoothing", "crop_scale", "flip", "freeze_head"),
+    *("optimizer", "lr", "beta1", "beta2", "eps", "weight_decay", "warmup_fraction", "num_steps", "global_batch_size"),
+    *("eval_every", "grad_clip", "label_smoothing", "crop_scale", "flip", "balance_domains", "freeze_head"),
 )
 PREPROCESSING = {
     "lipsum": "a central crop of 87.5 %",
@@ -65,7 +65,9 @@ def _training(spec: TrialSpec, protocol: Protocol) -> Iterator[str]:
 
 
 def _recipe(ours: dict[str, Any], published: dict[str, Any]) -> Iterator[str]:
-    for key in RECIPE_KEYS:
+    # Without weight decay Adam and AdamW are the same.
+    same = {"optimizer"} if ours["weight_decay"] == published.get("weight_decay") == 0 else set()
+    for key in (key for key in RECIPE_KEYS if key not in same):
         here, there = ours[key], published.get(key)
         if key in published and list_like(here) != list_like(there):
             yield f"recipe.{key}: {here}; published: {there}"

@@ -94,6 +94,8 @@ class ColumnEntry(Frozen):
     published: tuple[Name, ...] | None = Field(None, description="names among the published values (the title)")
     metric: Metric = "accuracy"
     dataset: str = Field("", description="of a panel over several datasets")
+    held_out: tuple[Name, ...] = Field((), description="the domains that are held out in turn; empty: whichever are")
+    over: tuple[Name, ...] = Field((), description="titles of earlier columns: their mean, seed by seed")
 
 
 class PanelEntry(Frozen):
@@ -111,6 +113,7 @@ class PanelEntry(Frozen):
     layout: Literal["domains", "axes"] = Field(
         "domains", description="every domain and the mean over the shifted ones; axes: the reference and the mean"
     )
+    average: str = Field("", description="title of a last column, the mean over all domains, the reference included")
     metric: Metric = "accuracy"
     pairs: tuple[Metric, Metric] | None = Field(
         None, description="instead of a layout: both for every shifted domain, and their correlation over the rows"

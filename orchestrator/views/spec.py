@@ -34,6 +34,10 @@ class Column:
     metric: Metric = "accuracy"
     dataset: str = ""
     """of a panel over several datasets; '': the panel's"""
+    held_out: tuple[str, ...] = ()
+    """which domains are held out in turn; empty: whichever are"""
+    over: tuple[str, ...] = ()
+    """titles of earlier columns whose mean it is"""
 
     @property
     def scale(self) -> float:

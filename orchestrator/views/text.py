@@ -101,9 +101,7 @@ def facts(panel: FilledPanel) -> list[str]:
     found = [f"{panel.panel.model} on {dataset}.", f"{columns_in_words(panel.panel)}."]
     for at, column in enumerate(panel.panel.columns):
         if len(column.published) > 1 and any(line.cells[at].published for line in panel.lines):
-            found.append(
-                f"Published {column.title}: the mean, taken here, of the paper's rounded cells; the table has none."
-            )
+            found.append(f"Published {column.title}: the mean, taken here, of the paper's rounded cells.")
     return [*found, f"{NOT_COMPARABLE.capitalize()}: {protocol.unknown}."] if protocol.unknown else found
 
 

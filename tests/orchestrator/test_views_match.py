@@ -8,15 +8,18 @@ import pytest
 
 from orchestrator.manifest.read import load_manifest
 from orchestrator.planning.plan import make_plans
-from orchestrator.records import Loaded, Results
+from orchestrator.records import Loaded, Results, TrialRecord
+from orchestrator.spec import PlannedTrial
 from orchestrator.views import views
 from orchestrator.views.drawing import figures
 from orchestrator.views.join import load
 from orchestrator.views.match import Trials
 from tests.conftest import ROOT
 from tests.orchestrator import view_factory as make
-from tests.orchestrator.record_factory import demo
+from tests.orchestrator.record_factory import Folder, demo
 from tests.orchestrator.test_views import ACCURACY, fill, line, ours
+
+DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 
 
 def test_two_configurations_are_not_chosen_between(tmp_path: Path) -> None:
@@ -99,10 +102,58 @@ def test_each_domain_held_out_in_turn(tmp_path: Path) -> None:
             if held_out != left_out:
                 make.done(results, made, [80.0 + index] * 4)
     filled = fill(results, tmp_path, "car-ft-domainbed")
-    assert ours(line(filled, "CAR-FT")) == [81.5, None, None, None, None]
+    assert ours(line(filled, "CAR-FT")) == [81.5, None, None, None, None, None]
     assert line(filled, "CAR-FT").cells[0].difference == pytest.approx(81.5 - 85.5)
     assert not line(filled, "CAR-FT").cells[0].comparable
-    assert ours(line(filled, "FT")) == [None] * 5
+    assert ours(line(filled, "FT")) == [None] * 6
+
+
+def _held_out_in_turn(results: Folder, names: tuple[str, ...], accuracy: float, seed: int) -> None:
+    for held_out in names:
+        sources = tuple(name for name in names if name != held_out)
+        data = {"sources": sources, "targets": (*sources, held_out), "target_split": "in", "val_fraction": 0.2}
+        made = make.trial(
+            results, "car_ft", seed, make.CAR_FT, data=data, selection="reference_val", preprocessing="openai"
+        )
+        make.done(results, made, [accuracy] * len(names))
+
+
+def test_domainbed_without_quickdraw_is_named(tmp_path: Path) -> None:
+    names = ("clipart", "infograph", "painting", "real", "sketch")
+    results = make.folder("mine", "domainnet", names)
+    _held_out_in_turn(results, names, 70.0, 0)
+    found = line(fill(results, tmp_path, "car-ft-domainbed"), "CAR-FT")
+    assert ours(found) == [None] * 4 + [70.0, None]
+    assert found.differences[-1] == (
+        "DomainNet: domains clipart, infograph, painting, real, sketch; "
+        "published: clipart, infograph, painting, quickdraw, real, sketch"
+    )
+
+
+def test_the_average_over_the_datasets_of_domainbed(tmp_path: Path) -> None:
+    plan: list[PlannedTrial] = []
+    records: dict[str, TrialRecord] = {}
+    for n, dataset in enumerate(("vlcs", "pacs", "office_home", "terra_incognita", "domainnet")):
+        names = ("a", "b", "c") if dataset != "domainnet" else DOMAINNET
+        results = make.folder(f"domainbed_{dataset}", dataset, names)
+        for seed in range(2):
+            _held_out_in_turn(results, names, 50.0 + n + 10 * seed, seed)
+        plan += results.plan
+        records |= results.records
+    results.plan, results.records = plan, records
+    filled = fill(results, tmp_path, "car-ft-domainbed")
+    cell = line(filled, "CAR-FT").cells[-1]
+    assert ours(line(filled, "CAR-FT"))[-1] == 57.0 and cell.ours.values == {0: 52.0, 1: 62.0}
+    assert cell.difference == pytest.approx(57.0 - 78.48) and not cell.comparable
+
+
+def test_random_texts_of_the_divergence_are_the_papers(tmp_path: Path) -> None:
+    results = make.folder()
+    random = {**make.CAR_FT, "text": "random", "token_length": 8}
+    make.done(results, make.trial(results, "car_ft", 0, {**random, "num_texts": 10}), ACCURACY)
+    assert ours(line(fill(results, tmp_path / "ten"), "Lipsum-FT (KLD)")) == [None] * 6
+    make.done(results, make.trial(results, "car_ft", 0, {**random, "num_texts": 80}), ACCURACY)
+    assert ours(line(fill(results, tmp_path / "eighty"), "Lipsum-FT (KLD)"))[0] == 89.0
 
 
 def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path) -> None:
@@ -115,7 +166,7 @@ def test_the_benchmarks_fill_every_row_by_the_published_protocol(tmp_path: Path)
         trials = Trials([plans[name] for name in view.benchmarks], Loaded())
         for panel in view.panels:
             for row in (row for row in panel.rows if row.method):
-                for dataset in {column.dataset or panel.dataset for column in panel.columns}:
+                for dataset in {column.dataset or panel.dataset for column in panel.columns if not column.over}:
                     match = trials.match(view, panel, row, dataset)
                     seeds = {o.trial.spec.seed for o in match.outcomes}
                     assert seeds, (view.name, panel.title, row.title, match.why)
