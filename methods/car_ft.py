@@ -4,6 +4,9 @@
     t_m = mean_c G(template_m(class_c)), normalised          text: context      (M = number of templates)
     t_m = G(random tokens), fresh each step                  text: random
 
+The templates are the dataset's. Where it has one alone (CUB, PACS) they are CLIP's 80 for ImageNet, as one context has no
+distribution; the head stays that of its own template.
+
     L = CE + strength * mean_x tau^2 KL( softmax(v0 / tau) || softmax(v / tau) )        loss: kld
     L = CE + strength * mean_x 1/(2M) sum_m (v_m - v0_m)^2                              loss: mse
 
@@ -55,6 +58,7 @@ class CARFT(Method):
 
     title: ClassVar[str] = "CAR-FT"
     paper: ClassVar[str] = "Mao et al., IJCV 2024, arXiv:2211.16175"
+    version: ClassVar[int] = 2
     resumable: ClassVar[tuple[str, ...]] = ("generator",)
 
     class Config(Frozen):
@@ -89,15 +93,16 @@ class CARFT(Method):
     def setup(self, model: ImageClassifier, task: Task) -> Sequence[Phase]:
         """Keep the image encoder as it is now; encode the contexts, or seed the texts from the trial's seed.
 
-        Raises ValueError for the KL divergence over a single template, ModelError for too long a random text.
+        Raises ValueError for the KL divergence over a single context, ModelError for too long a random text.
         """
         self.text = task.text
         self.reference = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = torch.Generator().manual_seed(task.seed)
         if self.config.text == "context":
-            if self.config.loss == "kld" and len(task.templates) < 2:
+            templates = task.contexts or task.templates
+            if self.config.loss == "kld" and len(templates) < 2:
                 raise ValueError("loss: kld needs at least 2 templates: a softmax over one context is always 1")
-            self.contexts = contexts(task.text, task.classnames, task.templates)
+            self.contexts = contexts(task.text, task.classnames, templates)
         else:
             self.text.random_tokens(1, self.config.token_length, torch.Generator())  # too long a text fails here
         return super().setup(model, task)

@@ -103,6 +103,9 @@ class Task:
     runtime: Runtime = field(default_factory=Runtime)
     """for what needs all workers' values: `all_gather`, `gather_with_gradient`"""
     label_smoothing: float = 0.0
+    contexts: tuple[str, ...] = ()
+    """templates of the contexts that an image may be seen in: the dataset's own, or CLIP's 80 where it has one alone, of which
+    there is no distribution; empty: `templates`"""
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from datasets.pixel_cache import PixelCache
 from datasets.samples import fetch_ahead
 from datasets.shards import Prepared, open_prepared
 from datasets.stream import EvalStream, Reader, Sample, read_image
+from datasets.templates import OPENAI_IMAGENET_TEMPLATES
 from datasets.transforms import EvalTransform, FinishedTransform
 from methods.base import PostHocInputs
 from orchestrator.identity import pool_identity
@@ -140,6 +141,7 @@ class Bench:
             pairs=self.pairs,
             runtime=self.runtime,
             label_smoothing=label_smoothing,
+            contexts=self.prepared.templates if len(self.prepared.templates) > 1 else OPENAI_IMAGENET_TEMPLATES,
         )
 
     def pairs(self, identity: str) -> PairPool:

@@ -10,6 +10,8 @@ import pytest
 import datasets
 from datasets.cub import CLASS_FOLDERS, CLASSNAMES, FILES_MAT, SPLITS_MAT
 from datasets.sources import open_source
+from orchestrator.manifest.read import load_manifest
+from tests.conftest import ROOT
 from tests.datasets.miniature import RECIPE, mat, picture, run_miniature, write_files, write_tar, write_zip
 
 SEEN, UNSEEN = (2, 200), (43,)
@@ -74,7 +76,8 @@ def test_names_are_those_of_the_folders_without_number_and_underscores():
 def test_the_archives_run_from_the_tgz_to_the_page(tmp_path, tiny_config, monkeypatch):
     monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "cache"))
     source = published(tmp_path / "source")
-    frozen = {"recipe": {**RECIPE, "freeze_head": True}}
+    shipped = load_manifest(ROOT / "benchmarks.yaml").benchmarks["cub"]
+    frozen = {"recipe": {**RECIPE, "freeze_head": True}, "methods": {use.key: {} for use in shipped.methods}}
     ran = run_miniature("cub", source, COUNTS, tmp_path, tiny_config, monkeypatch, sources=["seen"], benchmark=frozen)
     # 1-based locations in the order of the list; labels are those of the folders, less one.
     assert list(ran.labels("seen", "train").items()) == [
@@ -86,6 +89,7 @@ def test_the_archives_run_from_the_tgz_to_the_page(tmp_path, tiny_config, monkey
     tested = {(row["domain"], row["num_images"]) for row in ran.rows if row["split"] == "test"}
     assert tested >= {("seen", "2"), ("unseen", "5")}
     assert "generalised zero-shot by class, %" in ran.page, "S, U and H"
+    assert {record.spec.method for record in ran.records} >= {"zero_shot", "ft", "car_ft", "lipsum_ft"}
 
 
 @pytest.mark.parametrize(

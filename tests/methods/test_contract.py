@@ -127,6 +127,7 @@ def test_nothing_that_a_method_may_know_is_test_data() -> None:
             "pairs",
             "runtime",
             "label_smoothing",
+            "contexts",
         ),
         *("zero_shot", "finetuned", "build", "val", "score", "zero_shot_text", "texts"),
     }

@@ -15,7 +15,7 @@ from datasets.shards import Prepared, open_prepared
 from orchestrator.cli import app
 from orchestrator.facts import FactsError
 from orchestrator.planning import gate
-from orchestrator.records import Results, TrialRecord, load_records, read_record
+from orchestrator.records import Evaluation, Results, TrialRecord, load_records, read_record
 from orchestrator.spec import PlannedTrial, PublishedValue
 from orchestrator.trials.trial import run_trial
 from tests.orchestrator.gate_fakes import LocalSweep, sweep, table
@@ -227,3 +227,18 @@ def test_records_and_plans_of_before_are_still_read(blobs: Prepared, tiny_config
     planned_before = trial.model_dump(mode="json")
     del planned_before["expected"], planned_before["location"]["transfer"]
     assert PlannedTrial.model_validate(planned_before) == trial
+
+
+@pytest.mark.parametrize(("correct", "passes"), [(6228, True), (6168, True), (6229, False), (6167, False)])
+def test_a_difference_of_exactly_the_tolerance_passes(correct: int, passes: bool) -> None:
+    value = PublishedValue(domain="v2", accuracy=0.6198, source="Nobody et al.")
+    one = Evaluation(
+        variant="",
+        domain="v2",
+        split="test",
+        num_images=10_000,
+        num_correct=correct,
+        accuracy=correct / 10_000,
+        nll=1.0,
+    )
+    assert (gate.differences([value], [one]) == ()) is passes

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 import datasets
+import methods
 from datasets.base import Entry, Published
 from datasets.shards import Prepared, write_prepared
+from datasets.templates import OPENAI_IMAGENET_TEMPLATES
 from methods.base import Method
 from methods.ft import FT
 from orchestrator.conformance.tiny import Blobs
@@ -293,3 +295,28 @@ def test_generalised_zero_shot_from_manifest_to_leaderboard(
         zero = next(line for line in lines if line[0] == "| zero_shot")
         seen, unseen, harmonic = (float(zero[place].split()[0]) for place in (s, u, h))  # an interval may follow
         assert harmonic == pytest.approx(2 * seen * unseen / max(seen + unseen, 1e-9), abs=0.11)
+
+
+class OneTemplate(Blobs):
+    """As CUB, PACS, VLCS, Office-Home and Terra Incognita, whose cards have a single template."""
+
+    info = replace(Blobs.info, name="one_template", templates=("a {} thing.",))
+
+
+@pytest.mark.parametrize("loss", ["kld", "mse"])
+def test_contexts_of_a_dataset_with_one_template_are_clips_80(loss: str, tiny_config: Path, tmp_path: Path) -> None:
+    one = write_prepared(OneTemplate(), tmp_path / "one_template", source=None)
+    trial = planned(one, tiny_config, "car_ft", settings={"loss": loss})
+    bench = Bench.load(trial, Runtime())
+    task = bench.task(num_steps=1, seed=0, label_smoothing=0.0)
+    assert (task.templates, task.contexts) == (("a {} thing.",), OPENAI_IMAGENET_TEMPLATES)
+    method = methods.load("car_ft")(methods.load("car_ft").Config(loss=loss))
+    method.setup(bench.zero_shot(), task)
+    assert method.contexts.shape == (80, 16)
+    record = run(trial, tmp_path / "results")
+    assert record.status == "completed"
+
+
+def test_contexts_of_a_dataset_with_several_templates_are_its_own(uneven: Prepared, tiny_config: Path) -> None:
+    task = Bench.load(planned(uneven, tiny_config, "car_ft"), Runtime()).task(num_steps=1, seed=0, label_smoothing=0.0)
+    assert task.contexts == task.templates == uneven.templates

@@ -23,6 +23,7 @@ def planned(prepared: Prepared, config: Path, method: str, **changes: Any) -> Pl
     settings = found.Config.model_validate(changes.pop("settings", {})).model_dump(mode="json")
     spec: dict[str, Any] = {
         "method": method,
+        "method_version": found.version,
         "settings": settings,
         "data": DataRef(
             name=prepared.name,
