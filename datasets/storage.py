@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ ATTEMPTS, SMALL_ATTEMPTS = 7, 4
 packages for s3:// and gs:// try several times themselves: of a server that does not answer they take up to a minute each."""
 FIRST_WAIT, LONGEST_WAIT, SILENCE = 1.0, 60.0, 60.0
 """Seconds: before the second attempt, at most before any, and without a byte until a connection counts as broken."""
+_SECRET = re.compile(r"(?<=://).*@|\?.*")
+"""What of an address that cannot be taken apart may be a password or a query."""
 _MAX_SMALL = 2**28
 # Errors of backends that are no OSError, by the names of their classes: the packages may not be there to import.
 _PASSING = {"HTTPClientError", "ClientConnectionError", "ClientPayloadError", "IncompleteReadError", "ConnectionError"}
@@ -60,7 +63,7 @@ def local_folder(root: str | Path) -> Path | None:
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        raise StorageError(f"{text}: is no URL: {error}") from None
+        raise StorageError(f"{_SECRET.sub('', text)}: is no URL: {error}") from None
     if parts.scheme != "file":
         return None
     if parts.netloc not in ("", "localhost") or not parts.path:

@@ -67,7 +67,8 @@ def _walk(folder: Path, prefix: str, around: tuple[tuple[int, int], ...], found:
         raise DatasetError(f"{folder}: is a link to a folder that it lies in; remove the link")
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            # Path, as entry.is_dir() raises an error for a link to itself.
+            if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir()):
                 _walk(Path(entry.path), f"{prefix}{entry.name}/", (*around, identity), found)
             else:  # also a link to nothing or a pipe: reading it says so, passing over it would lose an image in silence
                 found.append(prefix + entry.name)

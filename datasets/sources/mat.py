@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,16 @@ from datasets import DatasetError
 from datasets.sources import limits
 
 _MATRIX, _COMPRESSED = 14, 15  # kinds of elements in version 5
-_CONTAINERS = (1, 2, 3)  # cells, structs, objects: classes of matrices that hold matrices
+_KINDS = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13, _MATRIX, 16, 17, 18))
+"""Of elements within a matrix; with another one scipy ends the process."""
+_CHARACTERS, _NUMBERS = 4, range(4, 16)
+_HEADS = {1: 3, 2: 5, 3: 6}
+"""Elements before the matrices that cells, structs and objects hold, by class."""
+_LEAST = {5: 6, 17: 5}
+"""Elements that scipy reads of sparse and of opaque matrices; of others that hold none it is 4, one more of complex ones."""
 _MAX_NESTING = 32
+_PIECE = 2**14
+"""Compressed bytes at a time: scipy uses what comes before a damaged place, in larger pieces."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -40,62 +49,91 @@ def load_mat(data: bytes, where: str) -> dict[str, NDArray[Any]]:
 
 
 def check_mat(data: bytes, where: str) -> None:
-    """Refuse what would fill the memory or end the process in scipy. Raises DatasetError; what is just damaged passes."""
+    """Refuse what would fill the memory or end the process in scipy. Raises DatasetError; what is just damaged may pass."""
     if problem := _problem(data):
         raise DatasetError(f"{where}: refused, {problem}")
 
 
 def _problem(data: bytes) -> str | None:
-    if data[126:128] not in (b"IM", b"MI"):
-        return None  # version 4: what it declares has to be in the file
+    if 0 in data[:4]:
+        return None  # version 4, as scipy tells it: what it declares has to be in the file
     order = "<" if data[126:128] == b"IM" else ">"
     allowed = min(limits.MAX_MEMBER_BYTES, max(limits.RATIO_FREE_MEMBER_BYTES, limits.MAX_RATIO * len(data)))
     left = allowed
-    for kind, content in _elements(memoryview(data)[128:], order):
+    for kind, content, whole in _elements(memoryview(data)[128:], order):
         if kind == _COMPRESSED:
-            try:
-                unpacked = zlib.decompressobj().decompress(content, left + 1)
-            except zlib.error:
-                return None  # scipy says what is wrong with it
+            unpacked = _unpacked(content, left)
             left -= len(unpacked)
             if left < 0:
                 return f"it decompresses to more than {allowed:,} bytes"
             inner = _elements(memoryview(unpacked), order)
         else:
-            inner = iter([(kind, content)])
-        for inner_kind, matrix in inner:
+            inner = iter([(kind, content, whole)])
+        for inner_kind, matrix, _ in inner:
             if inner_kind == _MATRIX and (problem := _in_matrix(matrix, order, 1)):
                 return problem
     return None
 
 
+def _unpacked(content: memoryview, most: int) -> bytearray:
+    """At most one byte more than `most`; of what is damaged, all that comes before."""
+    stream, found = zlib.decompressobj(), bytearray()
+    with suppress(zlib.error):
+        for start in range(0, len(content), _PIECE):
+            if len(found) > most:
+                break
+            found += stream.decompress(content[start : start + _PIECE], most + 1 - len(found))
+    return found
+
+
 def _in_matrix(content: memoryview, order: str, depth: int) -> str | None:
+    """scipy makes room for what a matrix declares, and reads on behind its end: all that is declared has to be within."""
     if depth > _MAX_NESTING:
         return f"its cells are nested more than {_MAX_NESTING} deep"
-    holds = False
-    for number, (kind, part) in enumerate(_elements(content, order)):
-        if number == 0 and len(part) >= 4:
-            (flags,) = struct.unpack_from(f"{order}I", part)
-            holds = flags & 0xFF in _CONTAINERS
-        elif number == 1 and holds:
-            count = math.prod(abs(size) for (size,) in struct.iter_unpack(f"{order}i", part[: len(part) // 4 * 4]))
-            if count * 8 > len(content):  # the least that an empty matrix takes
-                return f"it declares {count:,} cells in {len(content):,} bytes"
-        elif kind == _MATRIX and (problem := _in_matrix(part, order, depth + 1)):
-            return problem
-    return None
+    flags, count, length, fields, held, read = 0, 1, 1, 1, 0, 0
+    for number, (kind, part, whole) in enumerate(_elements(content, order)):
+        read += whole
+        head = _HEADS.get(flags & 0xFF, 0)
+        if kind not in _KINDS or (kind == _MATRIX and flags & 0xFF in _NUMBERS):
+            return f"it has data of an unknown kind, {kind}"
+        if number == 0:
+            (flags,) = _integers(part, order)[:1] or (0,)
+        elif number == 1:
+            if flags & 0xFF <= _NUMBERS[-1] and (len(part) % 4 or not 8 <= len(part) <= 128):
+                return f"an array is damaged: {len(part)} bytes of dimensions"
+            count = math.prod(map(abs, _integers(part, order)))
+        elif head > 3 and number == head - 2:
+            (length,) = _integers(part, order)[:1] or (1,)
+        elif head > 3 and number == head - 1:
+            fields = len(part) // max(1, length)
+        elif kind == _MATRIX:
+            held += 1
+            if problem := _in_matrix(part, order, depth + 1):
+                return problem
+        elif head and number >= head:
+            return "what should be a cell is none"
+        elif flags & 0xFF == _CHARACTERS and number == 3 and not part and 4 * count > limits.RATIO_FREE_MEMBER_BYTES:
+            return f"it declares {count:,} characters in 0 bytes"  # which scipy fills with blanks
+    if flags & 0xFF in _HEADS and (held != count * fields or count > limits.RATIO_FREE_MEMBER_BYTES):
+        return f"it declares {count * fields:,} cells and holds {held:,}"
+    least = 0 if flags & 0xFF in _HEADS or not len(content) else _LEAST.get(flags & 0xFF, 4) + (flags >> 11 & 1)
+    return f"an array is cut short: {read} parts, expected {least}" if read < least else None
 
 
-def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """(kind, content) of each element; the last may be cut short."""
+def _integers(data: memoryview, order: str) -> tuple[int, ...]:
+    return struct.unpack(f"{order}{len(data) // 4}i", data[: len(data) // 4 * 4])
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview, bool]]:
+    """(kind, content, whether it is whole) of each element; the last may be cut short."""
     at = 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from(f"{order}II", data, at)
         if kind >> 16:  # up to 4 bytes stand within the header
-            yield kind & 0xFFFF, data[at + 4 : at + 4 + min(4, kind >> 16)]
+            yield kind & 0xFFFF, data[at + 4 : at + 4 + min(4, kind >> 16)], True
             at += 8
             continue
-        yield kind, data[at + 8 : at + 8 + size]
+        yield kind, data[at + 8 : at + 8 + size], at + 8 + size <= len(data)
         at += 8 + (size if kind == _COMPRESSED else -(-size // 8) * 8)
 
 

@@ -138,9 +138,19 @@ def _check_end(window: Window, offset: int) -> None:
     # A block of zeros, as a bad disk or an interrupted download leaves it, looks like the end too.
     while chunk := window.read(_AFTER_END):
         for start in range(0, len(chunk), _BLOCK):
-            if chunk[start + 257 : start + 262] == b"ustar":
-                at = window.tell() - len(chunk) + start
+            at = window.tell() - len(chunk) + start
+            # The end has two blocks of zeros; other bytes behind them are no part of the archive, unless they are a header.
+            lone = at == offset + _BLOCK and chunk[:_BLOCK].strip(b"\0")
+            if lone or _is_header(chunk[start : start + _BLOCK]):
                 raise tarfile.ReadError(f"it seems to end at byte {offset:,}, but goes on at byte {at:,}")
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether a block has a header's checksum, which the oldest format has too."""
+    checksum = block[148:156].strip(b"\0 ")
+    if len(block) < _BLOCK or not checksum.isdigit() or checksum.strip(b"01234567"):
+        return False
+    return sum(block) - sum(block[148:156]) + 8 * 32 == int(checksum, 8)
 
 
 def _unsafe(member: tarfile.TarInfo) -> str | None:

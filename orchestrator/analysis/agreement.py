@@ -25,9 +25,14 @@ PLAN_FACTS = ("dataset", "domains", "leave_one_out", "seen_unseen")
 """Fields in which plans of one benchmark must agree: with others a table would mean something else."""
 
 
+def has_outcomes(results: Results, id: str) -> bool:
+    """Whether a trial has a file of per-image outcomes."""
+    return _outcomes(results, id).exists()
+
+
 def unusable_outcomes(results: Results, record: TrialRecord) -> str:
     """Why the per-image outcomes of a completed trial are not those of its record; '' if they are, or there are none."""
-    if not _outcomes(results, record.id).exists():
+    if not has_outcomes(results, record.id):
         return ""
     recorded = counts_of(record)
     try:

@@ -86,7 +86,7 @@ class FoldReferences:
         if ours is None or theirs is None or ours.keys() != theirs.keys():
             return None
         found = spans([(1.0, moments(of - theirs[domain])) for domain, of in ours.items()])
-        [interval], [p] = found.intervals(), found.p_values()
+        [interval], [p] = found.intervals(-1.0, 1.0), found.p_values()
         return None if interval is None else Difference(low=interval.low, high=interval.high, p=p)
 
     def _errors(self, own: RowOutcomes, domain: str) -> NDArray[np.float32]:

@@ -12,7 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.analysis.agreement import outcomes_differ, plans_differ, records_differ, unusable_outcomes
+from orchestrator.analysis.agreement import (
+    has_outcomes,
+    outcomes_differ,
+    plans_differ,
+    records_differ,
+    unusable_outcomes,
+)
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.records import Loaded, Results, ResultsError, TrialRecord, load_plans, load_records, write_plan
 from orchestrator.spec import BenchmarkPlan
@@ -63,14 +69,16 @@ class _Copy:
     def rank(self) -> tuple[object, ...]:
         """The greatest is taken. Nothing of the order in which folders were given: the same ones always merge alike.
 
-        Of a completed trial a copy whose outcomes are those of its record, then that with most files, as some are shared
-        without outcomes or weights; else the newest.
+        Of a completed trial a copy whose outcomes are those of its record, then one without any, as some are shared, then
+        that with most files, as some are shared without weights; else the newest.
         """
         names = [path.name for path in Results(self.root).trial(self.record.id).iterdir()]
         files = len(names) - len(LEFT_BEHIND("", names))
         completed = self.record.status == "completed"
+        usable = not self.unusable
+        outcomes = completed and usable and has_outcomes(Results(self.root), self.record.id)
         order = self.record.finished_at, -self.record.num_attempts, self.record.model_dump_json()
-        return completed, not self.unusable, files if completed else 0, *order
+        return completed, outcomes, usable, files if completed else 0, *order
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +229,17 @@ def _filled(to: Path) -> Iterator[Path]:
     """A new folder in `to`; what it holds at the end moves to `to`. After an error it is gone, and `to` if it was not there."""
     part, new = to / PART, not to.exists()
     shutil.rmtree(part, ignore_errors=True)  # of a merge that was killed
+    moved = list[Path]()
     try:
         part.mkdir(parents=True)
         yield part
         for path in part.iterdir():
-            path.rename(to / path.name)
+            moved.append(to / path.name)
+            path.rename(moved[-1])
         part.rmdir()
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        for path in (part, *moved):
+            shutil.rmtree(path, ignore_errors=True)
         if new:
             with suppress(OSError):
                 to.rmdir()

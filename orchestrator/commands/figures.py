@@ -37,5 +37,6 @@ def report_figures(
 
     with bad_input(FigureExportError, ResultsError, OSError):
         ready(folder, kind)
-        for path in export_figures(read_board(results, rule, ece_bins), folder, kind):
-            typer.echo(str(path))
+        paths = export_figures(read_board(results, rule, ece_bins), folder, kind)
+    for path in paths:  # not within: a closed pipe is no wrong input
+        typer.echo(str(path))

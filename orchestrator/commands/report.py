@@ -71,8 +71,9 @@ def report(
         from orchestrator.records import ResultsError
 
         with bad_input(OSError, ResultsError):
-            for path in build_report(results, selection, bins):
-                typer.echo(str(path))
+            paths = build_report(results, selection, bins)
+        for path in paths:  # not within: a closed pipe is no wrong input
+            typer.echo(str(path))
 
 
 def _bins(text: str | None) -> int:

@@ -142,12 +142,12 @@ def needs_quickgelu(name: str, tag: str) -> bool:
 
 
 def _is_quickgelu_file(name: str, weights: str) -> bool:
-    """Whether a file is one of OpenAI's, whose addresses hold their sha256, and `name` lacks the activation it needs."""
+    """Whether a file is one of those whose address holds (the start of) its sha256, and `name` lacks the activation it needs."""
     import open_clip
 
     sha256 = weights.removeprefix("sha256:")
     return sha256 != weights and any(
-        needs_quickgelu(name, tag) and sha256 in open_clip.get_pretrained_cfg(name, tag).get("url", "")
+        needs_quickgelu(name, tag) and sha256[:8] in open_clip.get_pretrained_cfg(name, tag).get("url", "")
         for tag in open_clip.list_pretrained_tags_by_model(name)
     )
 

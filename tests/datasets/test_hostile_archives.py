@@ -231,3 +231,23 @@ def test_a_block_of_zeros_is_not_taken_for_the_end(tmp_path):
     assert "but goes on at byte" in refusal(path)
     path.write_bytes(whole + bytes(2**21))
     assert len(open_source(path).below("")) == 4, "any number of zeros may follow the end"
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, None])
+def test_the_last_header_and_those_of_the_oldest_format_are_missed_too(tmp_path, kind):
+    """Nothing but the bytes behind a single block of zeros, or a checksum, tells that the archive goes on."""
+    whole = bytearray(in_tar(tmp_path / "whole.tar", {f"{i}.jpg": b"x" * 700 for i in range(4)}).read_bytes())
+    for start in range(0, 4 * 1536, 1536):
+        if kind is None:  # without the mark that newer formats have
+            whole[start + 257 : start + 265] = bytes(8)
+            whole[start + 148 : start + 156] = b" " * 8
+            whole[start + 148 : start + 156] = b"%06o\0 " % sum(whole[start : start + 512])
+    path = tmp_path / "a.tar"
+    path.write_bytes(whole)
+    assert len(open_source(path).below("")) == 4
+    path.write_bytes(whole[: 3 * 1536] + bytes(512) + whole[3 * 1536 + 512 :])
+    assert "it seems to end at byte 4,608, but goes on at byte 5,120" in refusal(path)
+    path.write_bytes(whole[:1536] + bytes(1536) + whole[3072:])
+    assert "it seems to end at byte 1,536, but goes on at byte 3,072" in refusal(path)
+    path.write_bytes(bytes(whole) + b"what someone wrote behind it")
+    assert len(open_source(path).below("")) == 4

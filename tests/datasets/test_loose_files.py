@@ -184,10 +184,12 @@ def test_a_list_with_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> 
 def test_a_link_to_nothing_and_a_pipe_are_named_and_not_passed_over(tmp_path: Path) -> None:
     source = write_files(tmp_path / "in", IMAGES)
     (source / "ink/cat/gone.jpg").symlink_to("/nowhere/gone.jpg")
+    (source / "ink/cat/itself.jpg").symlink_to("itself.jpg")
     os.mkfifo(source / "ink/cat/pipe.jpg")
-    with pytest.raises(DatasetError, match=r"2 images that cannot be decoded") as raised:
+    with pytest.raises(DatasetError, match=r"3 images that cannot be decoded") as raised:
         write_prepared(card(tmp_path), tmp_path / "out", source)
     assert [line.split(":")[1] for line in str(raised.value).splitlines()[1:]] == [
         " image ink/cat/gone.jpg",
+        " image ink/cat/itself.jpg",
         " image ink/cat/pipe.jpg",
     ]

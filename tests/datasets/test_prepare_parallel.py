@@ -65,7 +65,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from datasets import shard_file
-from datasets.parallel import Tick, _heard_later, processes
+from datasets.parallel import Tick, processes
 from datasets.shards import write_prepared
 from tests.datasets.parallel_fakes import Slow
 

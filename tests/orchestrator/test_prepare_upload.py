@@ -84,6 +84,8 @@ def test_a_file_uri_is_a_folder_and_what_cannot_be_written_is_refused(tmp_path, 
         prepare("fake", None, "ftpx://example.org/fake", None, QUIET)
     with pytest.raises(DatasetError, match=r"ftp://127\.0\.0\.1:1/fake: cannot be written to: .* check the address"):
         prepare("fake", None, "ftp://127.0.0.1:1/fake", None, QUIET)
+    with pytest.raises(DatasetError, match=r"^http://\[::1/fake: is no URL"):
+        prepare("fake", None, "http://me:secret@[::1/fake?token=secret", None, QUIET)
     for source, to in ((None, "http://[::1/fake"), ("http://[::1/fake.tar", f"{tmp_path}/other")):
         with pytest.raises(DatasetError, match=r"http://\[::1/fake(\.tar)?: is no URL: Invalid IPv6 URL"):
             prepare("fake", source, to, None, QUIET)

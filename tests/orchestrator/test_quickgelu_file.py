@@ -1,4 +1,4 @@
-"""A file with OpenAI's weights is refused for an architecture without their activation."""
+"""A file of weights that were trained with QuickGELU is refused for an architecture without that activation."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ B16 = "sha256:5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
     [
         ("ViT-B-16", B16, True),
         ("ViT-B-16-quickgelu", B16, False),
+        ("ViT-B-32", "sha256:46683a32" + "0" * 56, True),  # of OpenCLIP's the address holds the first 8 digits
         ("ViT-B-16", "sha256:" + "0" * 64, False),
         ("ViT-B-16", "random:0", False),
     ],

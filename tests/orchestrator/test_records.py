@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.records import ErrorInfo, Results, TrialRecord, load_records, read_record, write_atomic, write_record
+from orchestrator.records import (
+    ErrorInfo,
+    Results,
+    ResultsError,
+    TrialRecord,
+    load_records,
+    read_record,
+    write_atomic,
+    write_record,
+)
 from orchestrator.spec import BenchmarkPlan, DataRef, ModelRef, TrialSpec, trial_id
 
 SPEC = TrialSpec(
@@ -97,3 +106,11 @@ def test_files_of_older_versions_are_still_read() -> None:
 def test_a_parameter_that_json_cannot_hold_is_refused_by_name(value: float) -> None:
     with pytest.raises(ValueError, match=r"variants\.alpha=1\.t\b"):
         record(variants={"alpha=1": {"t": value}})
+
+
+@pytest.mark.parametrize("version", ["1", None, 0])
+def test_a_version_that_is_none_is_not_called_newer(tmp_path: Path, version: object) -> None:
+    path = write_record(Results(tmp_path), record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": version}))
+    with pytest.raises(ResultsError, match="schema_version: Input should be 1"):
+        read_record(path)
