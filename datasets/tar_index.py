@@ -120,8 +120,10 @@ def _octal(field: bytes) -> int:
 def _any_members(shard: str, descriptor: int) -> list[tuple[str, int, int]]:
     """(name, offset, size) of the files in any uncompressed tar. Raises ValueError for links and the like."""
     try:
-        with open(descriptor, "rb", closefd=False) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            files = [member for member in archive if not member.isdir()]
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(0)  # whoever hashed it has left it at its end
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                files = [member for member in archive if not member.isdir()]
     except tarfile.TarError as error:
         raise ValueError(f"{shard}: not a whole uncompressed tar file: {error}") from None
     if bad := [member.name for member in files if not member.isreg() or member.issparse()]:

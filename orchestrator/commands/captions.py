@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import datasets
+from datasets.shards import Prepared
 from orchestrator.bad_input import BadInputError, bad_input
 from orchestrator.exit_codes import exit_codes
 from orchestrator.identity import file_identity
@@ -42,7 +43,7 @@ def captions(
         if (source is None) == (pretrained is None):
             raise BadInputError(["give either --from JSONL or --pretrained TAG_OR_PATH (with --model)"])
         prepared = find_prepared(dataset)
-        folder = lasting(str(to) if to else f"data/captioned/{prepared.name}", Path.cwd())[0]
+        folder = lasting(str(to) if to else f"data/captioned/{_folder_name(prepared)}", Path.cwd())[0]
         with bad_input(datasets.DatasetError, FileNotFoundError, IsADirectoryError, PermissionError):
             if source is not None:
                 origin, captioner = f"{source.name} ({file_identity(source)})", from_jsonl(source)
@@ -52,3 +53,9 @@ def captions(
                 made = CoCaCaptioner(model, str(pretrained), config, folder, prepared.identity, say=typer.echo)
                 origin, captioner = made.origin, made
             write_captions(prepared, folder, origin, captioner, domain or ())
+
+
+def _folder_name(prepared: Prepared) -> str:
+    """The folder that manifests look for below `data:`: of another revision, `name@revision`."""
+    here = prepared.root.rstrip("/").rpartition("/")[2]
+    return here if here.partition("@")[0] == prepared.name else prepared.name

@@ -135,7 +135,7 @@ def prepare(
 
 def verify(
     dataset: Annotated[
-        str, typer.Argument(help="Name of a dataset in data/, its folder, or its URL.", metavar="DATASET")
+        str, typer.Argument(help="Name of a dataset in data/, its card, its folder, or its URL.", metavar="DATASET")
     ],
     decode: Annotated[
         bool, typer.Option("--decode/--no-decode", help="Decode every image, or check sizes, hashes and counts alone.")

@@ -48,6 +48,9 @@ def _open_remote(url: str) -> Prepared:
     return open_prepared(url)
 
 
+_POOL = "; of a dataset that is one pool, `protocol: domainbed` holds images out"
+
+
 def lacking(benchmark: Benchmark, prepared: Prepared) -> list[str]:
     """A line for each thing that a benchmark needs and its dataset has not: a domain, or a split of one."""
     if domains := [domain for domain in benchmark.targets if domain not in prepared.domains]:
@@ -62,6 +65,7 @@ def lacking(benchmark: Benchmark, prepared: Prepared) -> list[str]:
     needed += [(domain, "test") for domain in benchmark.targets]
     return [
         f"{prepared.root}: domain {domain!r} has no {split} images, which benchmark {benchmark.name!r} needs"
+        + (_POOL if split == "test" else "")
         for domain, split in needed
         if not benchmark.pooled and not sum(prepared.counts.get(domain, {}).get(split, []))
     ]

@@ -64,7 +64,8 @@ def write_captions(
     made = write_prepared(_Captioned(info, prepared, captions), to, None, prepared.short_side)
     (console or Console(soft_wrap=True)).print(
         f"{made.name} {'has its captions already; verified' if already else 'got captions for'} {len(images):,} training "
-        f"images, at {to}; use it with: python -m orchestrator run --data {to.parent}",
+        f"images, at {to}; use it with: python -m orchestrator run --data {to.parent}"
+        + ("" if to.name.partition("@")[0] == prepared.name else f", once it is called {to.parent / prepared.name}"),
         markup=False,
         highlight=False,
     )

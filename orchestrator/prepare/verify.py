@@ -62,19 +62,34 @@ def verify(
 
 
 def find(name_or_place: str, data: Path = Path("data"), check_shards: bool = True) -> Prepared:
-    """The prepared dataset of a name (in `data`), in a folder or at a URL; `check_shards` as `open_prepared` has it.
+    """The prepared dataset of a name or a card (in `data`), in a folder or at a URL; `check_shards` as `open_prepared` has it.
 
-    Raises FileNotFoundError with the command that prepares it; DatasetError for a `dataset.json` that says what cannot be.
+    Raises FileNotFoundError with the command that prepares it, or with what is wrong with the card; DatasetError for a
+    `dataset.json` that says what cannot be.
     """
     if is_url(name_or_place):
         return open_prepared(name_or_place, check_shards)
     folder = Path(name_or_place).expanduser()
+    if datasets.is_card_path(name_or_place) and not folder.is_dir():
+        return _of_card(folder, data, check_shards)
     if not (folder / FILE_NAME).is_file() and (data / name_or_place / FILE_NAME).is_file():
         folder = data / name_or_place
     if not (folder / FILE_NAME).is_file() and "/" not in name_or_place:
         raise FileNotFoundError(
             f"no prepared dataset in {folder} or {data / name_or_place}; "
             f"first: python -m orchestrator prepare {name_or_place}"
+        )
+    return open_prepared(folder, check_shards)
+
+
+def _of_card(card: Path, data: Path, check_shards: bool) -> Prepared:
+    try:
+        folder = data / datasets.folder_name(card)
+    except datasets.DatasetError as error:
+        raise FileNotFoundError(str(error)) from None
+    if not (folder / FILE_NAME).is_file():
+        raise FileNotFoundError(
+            f"no prepared dataset in {folder}; first: python -m orchestrator prepare {card} --from FOLDER_OR_ARCHIVE"
         )
     return open_prepared(folder, check_shards)
 

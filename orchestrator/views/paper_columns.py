@@ -36,10 +36,12 @@ def columns_of(
         problems.add((*path, "metric"), f"{entry.metric} is of two domains: write the columns out, or use pairs")
     mean = Column("shift mean", tuple(shifted.values()), tuple(shifted), entry.metric)
     if entry.layout == "axes":
-        return (Column(f"{reference}*", (domains.get(reference, ""),), (reference,), entry.metric), mean)
+        first = Column(f"{reference}*", (domains.get(reference, ""),), (reference,), entry.metric)
+        return (first, mean) if shifted else (first,)
     each = [Column(n if n in shifted else f"{n}*", (d,), (n,), entry.metric) for n, d in domains.items()]
     every = Column(entry.average, tuple(domains.values()), tuple(domains), entry.metric)
-    return (*each, *([mean] if entry.metric in AVERAGED else []), *([every] if entry.average else []))
+    several = len(shifted) > 1  # the mean of one is that column again
+    return (*each, *([mean] if several and entry.metric in AVERAGED else []), *([every] if entry.average else []))
 
 
 def _pair(name: str, domain: str, metric: Metric, reference: str) -> Column:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from datasets import tar_index
+from datasets.intact import LocalShard
 from datasets.shards import index_shard, write_prepared
 from tests.datasets.fakes import Fake, picture
 
@@ -78,6 +81,17 @@ def test_the_index_reads_shards_of_other_tools(tmp_path, form):
     for number, sample in enumerate(found, start=1):
         wanted = picture(number, form={"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}[sample.extension])
         assert data[sample.offset : sample.offset + sample.size] == wanted
+
+
+@pytest.mark.parametrize("name", ["part/1", "part/ä", "n" * 120])
+def test_a_shard_that_was_only_just_hashed_is_indexed_from_its_beginning(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("ROBUST_FT_BENCH_CACHE", str(tmp_path / "cache"))
+    path = pack(tmp_path / "new.tar", [(f"{name}.jpg", picture(1)), (f"{name}.cls", b"2")], tarfile.PAX_FORMAT)
+    descriptor = LocalShard(path, hashlib.sha256(path.read_bytes()).hexdigest(), "prepare it again").open()
+    try:
+        assert [(s.key, s.label) for s in tar_index.index_open_shard("a shard", descriptor)] == [(name, 2)]
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(

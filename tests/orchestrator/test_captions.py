@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,23 @@ def test_a_model_that_cannot_caption_is_refused(tiny_config: Path, coca: Path, t
         CoCaCaptioner("tiny_clip", "random:0", tiny_config)
     with pytest.raises(BadInputError, match=r"cannot load weights .* path of a local file"):
         CoCaCaptioner("tiny_coca", str(tmp_path / "nothing.safetensors"), coca)
+
+
+def test_where_the_command_puts_shards_is_where_a_manifest_looks_for_them(
+    plain: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(plain.root, "data/fake@2")
+    path, ends = jsonl(tmp_path / "mine.jsonl", rows(plain)), []
+    for option in ("fake@2", "fake@2 --to other"):
+        done = CliRunner().invoke(app, ["prepare", "captions", "--from", str(path), "--dataset", *option.split()])
+        assert done.exit_code == 0, done.output
+        ends.append(done.stdout.partition("images, at ")[2].replace(str(tmp_path), "."))
+    use = "use it with: python -m orchestrator run --data"
+    assert ends == [
+        f"./data/captioned/fake@2; {use} ./data/captioned\n",
+        f"./other; {use} ., once it is called ./fake\n",
+    ]
 
 
 def test_the_command(plain: Prepared, coca: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.manifest.read import ManifestError, load_manifest
 from orchestrator.manifest.schema import json_schema
 from orchestrator.manifest.yaml_lines import load_yaml
 from orchestrator.planning.estimate import Estimate, estimate
+from orchestrator.planning.places import lacking
 from orchestrator.planning.plan import make_plans
 from orchestrator.planning.plan_view import print_plan
 from orchestrator.planning.unprepared import unprepared
@@ -111,6 +113,15 @@ class TestTargets:
         monkeypatch.setattr("datasets.load", lambda name: silent)
         with pytest.raises(ManifestError, match=r"domain 'shift' has no train images, which benchmark 'main' needs"):
             plan_of(changed("sources: [real]", "sources: [shift]", PARTS))
+
+    def test_a_dataset_that_is_one_pool_is_told_of_the_protocol_that_divides_it(self):
+        benchmark = SimpleNamespace(name="main", sources=[["a"]], targets=["a"], pooled=False)
+        prepared = SimpleNamespace(root="data/pool", domains=["a"], counts={"a": {"train": [3, 4]}})
+        (line,) = lacking(benchmark, prepared)
+        assert line.endswith(
+            "has no test images, which benchmark 'main' needs; of a dataset that is one pool, "
+            "`protocol: domainbed` holds images out"
+        )
 
 
 class TestDomainBed:

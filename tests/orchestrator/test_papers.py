@@ -68,6 +68,26 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
     assert panel.values["Ours, a=1.0"]["R"] == Published(89.1, 0.2) and "I" not in panel.values["Ours, a=1.0"]
 
 
+@pytest.mark.parametrize(
+    ("layout", "domains", "columns"),
+    [
+        ("domains", "{R: real, P: painting}", ["R*", "P"]),
+        ("axes", "{R: real, P: painting}", ["R*", "shift mean"]),
+        ("domains", "{R: real}", ["R*"]),
+        ("axes", "{R: real}", ["R*"]),
+    ],
+)
+def test_the_mean_over_one_shifted_domain_is_no_second_column(
+    tmp_path: Path, layout: str, domains: str, columns: list[str]
+) -> None:
+    values = ", ".join(["80.0", "60.0"][: len(columns)])
+    text = SMALL.replace("{R: real, P: painting, C: clipart}", domains)
+    text = text.replace("values: {FT: [80.0, [60.0, 0.5], null]}", f"layout: {layout}, values: {{FT: [{values}]}}")
+    (panel,) = read(tmp_path, text).panels
+    assert [column.title for column in panel.columns] == columns
+    assert [value.mean for value in panel.values["FT"].values()] == [80.0, 60.0][: len(columns)]
+
+
 def test_values_of_csv_files_are_told_by_their_first_column(tmp_path: Path) -> None:
     head = "scenario,reference,backbone,method,dataset,metric,mean\n"
     (tmp_path / "a.csv").write_text(f"table,{head}3,S,R,B,FT,P,accuracy,5.0\n")

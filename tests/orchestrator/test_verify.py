@@ -110,6 +110,32 @@ def test_without_decoding_pixels_are_not_looked_at(prepared):
     assert verify(find(prepared.root), decode=False).startswith("fake 1: 2 domains")
 
 
+CARD = """\
+kind: folder
+name: fake
+title: A fake
+revision: '1'
+domains: [ink, oil]
+classnames: [a, b, c]
+templates: ["a {}."]
+test_fraction: 0.2
+source: https://fake.example
+license: none
+citation: none
+"""
+
+
+def test_a_card_stands_for_its_dataset(prepared: Prepared, tmp_path: Path) -> None:
+    (card := tmp_path / "my.yaml").write_text(CARD)
+    assert find(str(card), tmp_path / "data").identity == prepared.identity
+    todo = rf"no prepared dataset in .*/no/fake; first: python -m orchestrator prepare {card} --from FOLDER_OR_ARCHIVE$"
+    with pytest.raises(FileNotFoundError, match=todo):
+        find(str(card), tmp_path / "no")
+    card.write_text(CARD.replace("name: fake\n", ""))
+    shown = CliRunner().invoke(app, ["verify", str(card)])
+    assert (shown.exit_code, shown.stderr) == (2, f"{card}:1: name: Field required\n")
+
+
 def test_at_a_url(prepared):
     storage = fsspec.filesystem("memory")
     storage.put(prepared.root, "/verify/fake", recursive=True)
