@@ -171,6 +171,12 @@ class Card(_Model):
             names = [name for group in groups for name in ((group,) if isinstance(group, str) else group)]
             if unknown := [name for name in names if name not in self.classnames]:
                 raise ValueError(f"groups of {domain} name class {unknown[0]!r}, which is not in classnames")
+            if not groups or () in groups:
+                raise ValueError(
+                    f"groups of {domain} are empty or have an empty list; leave {domain} out for all classes"
+                )
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise ValueError(f"groups of {domain} name class {twice[0]!r} twice")
         named = [
             *((d, set(by)) for d, by in self.counts.items()),
             *((d, set(by)) for d, by in self.class_counts.items()),

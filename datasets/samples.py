@@ -7,15 +7,16 @@ import hashlib
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import shard_cache
+from datasets import DatasetError, shard_cache
 from datasets.intact import LocalShard
 from datasets.node_cache import amount
 from datasets.parallel import available_cores
-from datasets.prepared import Prepared, ShardInfo
+from datasets.prepared import Prepared, ShardInfo, remedy
 from datasets.shard_cache import RemoteShard
 from datasets.tar_index import IndexedSample, index_open_shard
 
@@ -84,7 +85,24 @@ def samples(prepared: Prepared, domain: str, split: str, fetched: Fetched | None
         ]
     if not found:
         raise ValueError(f"dataset {prepared.name} has no {split} images of domain {domain!r}")
+    _check_content(prepared, domain, split, found)
     return found
+
+
+def _check_content(prepared: Prepared, domain: str, split: str, found: Sequence[Sample]) -> None:
+    """What no single shard can tell. Raises DatasetError: labels that are not the counted ones, a key that occurs twice."""
+    labels = Counter(sample.label for sample in found)
+    problem = None
+    for label in sorted({*labels, *range(len(prepared.classnames))}):
+        expected = prepared.counts[domain][split][label] if label < len(prepared.classnames) else 0
+        if labels[label] != expected:
+            problem = f"{labels[label]:,} images have label {label}, dataset.json says {expected:,}"
+            break
+    if problem is None and len({sample.key for sample in found}) < len(found):
+        key, times = Counter(sample.key for sample in found).most_common(1)[0]
+        problem = f"key {key!r} occurs {times} times"
+    if problem:
+        raise DatasetError(f"{prepared.root}: {domain}/{split}: {problem}; {remedy(prepared.root)}")
 
 
 def _remotes(prepared: Prepared, shards: Iterable[ShardInfo]) -> list[RemoteShard]:

@@ -156,6 +156,20 @@ def _entry_problems(listing: Listing, info: DatasetInfo) -> Iterator[str]:
                 f"{listing.place}: image {entry.key!r}: label {entry.label} is out of range, "
                 f"expected 0 to {len(info.classnames) - 1}"
             )
+    yield from _outside_groups(listing, info)
+
+
+def _outside_groups(listing: Listing, info: DatasetInfo) -> Iterator[str]:
+    """Classes that a split has images of, and the groups of its domain leave out: such an image cannot be measured."""
+    if listing.domain not in info.groups:
+        return
+    measured = {label for group in info.groups[listing.domain] for label in group}
+    images = Counter(entry.label for entry in listing.entries)
+    for label in sorted(set(images) & set(range(len(info.classnames))) - measured):
+        yield (
+            f"{listing.place}: {number_of(images[label], 'image')} of class {info.classnames[label]} ({label}), which is "
+            f"in no group of {listing.domain}; groups must name every class that the domain has"
+        )
 
 
 def _count_problems(listings: Sequence[Listing], info: DatasetInfo) -> list[str]:

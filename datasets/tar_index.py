@@ -79,6 +79,8 @@ def _groups(shard: str, descriptor: int) -> Iterator[tuple[str, _Parts]]:
     parts: _Parts = {}
     for name, offset, size in members:
         key, extension = split_name(name)
+        if not _is_utf8(name):
+            raise ValueError(f"{shard}: the name of member {name!r} is no UTF-8 text")
         if key != current:
             if current is not None:
                 yield current, parts
@@ -157,9 +159,17 @@ def _sample(shard: str, descriptor: int, key: str, parts: _Parts) -> IndexedSamp
     text = _read(shard, descriptor, *parts["cls"]).decode("ascii", "replace").strip()
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{shard}: {key}.cls must hold a class number, holds {text!r}")
-    caption = _read(shard, descriptor, *parts["txt"]).decode("utf-8") if "txt" in parts else None
+    try:
+        caption = _read(shard, descriptor, *parts["txt"]).decode("utf-8") if "txt" in parts else None
+    except UnicodeDecodeError:
+        raise ValueError(f"{shard}: {key}.txt must hold UTF-8 text") from None
     offset, size = parts[image]
     return IndexedSample(key, int(text), offset, size, image, caption)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a name was UTF-8 text in the tar: other bytes are surrogates here, which no table of outcomes can hold."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _read(shard: str, descriptor: int, offset: int, size: int) -> bytes:

@@ -203,11 +203,15 @@ class Joiner:
             raise NoValueError("has no such variant")
         sources, targets = o.trial.spec.data.sources, o.trial.spec.data.targets
         domains = column.domains or tuple(d for d in targets if d not in sources)
+        if not column.domains and sources and len(domains) > 1:
+            raise NoValueError(f"trained on {', '.join(sources)}, not on all domains but one")
         found = [self._metric(o.record, variant, domain, column) for domain in domains]
         match column.metric:
             case "harmonic":
                 return harmonic(found)
             case "relative_accuracy":
+                if not found[1]:
+                    raise NoValueError(f"no relative accuracy: its accuracy on {domains[1]} is 0")
                 return relative_accuracy(*found)
         return statistics.fmean(found)
 

@@ -194,6 +194,16 @@ def test_only_the_domains_asked_for(tmp_path):
             call()
 
 
+def test_an_image_of_a_class_that_its_domains_groups_leave_out_is_refused(tmp_path):
+    """A trial would train to its end and fail where it measures."""
+    with pytest.raises(DatasetError) as raised:
+        write_prepared(Fake(groups={"oil": ((0,), (1,))}), tmp_path / "fake", None)
+    rest = "class star (2), which is in no group of oil; groups must name every class that the domain has"
+    found = [f"oil/train: 1 image of {rest}", f"oil/test: 1 image of {rest}"]
+    assert str(raised.value).splitlines() == ["dataset fake: 2 problems", *found]
+    assert not (tmp_path / "fake/dataset.json").exists()
+
+
 def test_missing_files_of_all_splits_are_named(tmp_path):
     class Missing(Fake):
         def entries(self, domain: str, split: str, source: Published | None = None) -> list[Entry]:

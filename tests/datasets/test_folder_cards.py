@@ -61,6 +61,9 @@ def test_a_card_may_hold_every_fact(tmp_path):
         ),
         ("source:", "optional_domains: [oil]\nsource:", 1, "optional_domains name domain 'oil'"),
         ("source:", "groups: {ink: [dog]}\nsource:", 1, "groups of ink name class 'dog', which is not in classnames"),
+        ("source:", "groups: {ink: [bee, [cat, bee]]}\nsource:", 1, "groups of ink name class 'bee' twice"),
+        ("source:", "groups: {ink: [bee, []]}\nsource:", 1, "groups of ink are empty or have an empty list"),
+        ("source:", "groups: {ink: []}\nsource:", 1, "groups of ink are empty or have an empty list"),
         ("test_fraction: 0.25", "all_in: test\ncounts: {ink: {train: 3}}", 1, "name other splits than all_in, test"),
         ("test_fraction: 0.25\n", "test_fraction: 0.25\n" + LISTS, 1, "give either lists or test_fraction"),
         (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from datasets import tar_index
+from datasets import DatasetError, tar_index
 from datasets.intact import LocalShard
-from datasets.shards import index_shard, write_prepared
+from datasets.samples import samples
+from datasets.shards import index_shard, open_prepared, write_prepared
 from tests.datasets.fakes import Fake, picture
 
 
@@ -133,3 +135,42 @@ def test_the_index_refuses_what_is_no_whole_plain_tar(tmp_path):
         index_shard(tmp_path / "link.tar")
     with pytest.raises(FileNotFoundError):
         index_shard(tmp_path / "none.tar")
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT])
+def test_names_and_captions_that_are_no_utf8_are_named(tmp_path, form):
+    path = tmp_path / "latin.tar"
+    with tarfile.open(path, "w", format=form, encoding="latin-1") as archive:
+        for name, content in (("ä.png", picture(1, form="PNG")), ("ä.cls", b"0")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"latin\.tar: the name of member '.udce4\.png' is no UTF-8 text"):
+        index_shard(path)
+    members = [("a.png", picture(1, form="PNG")), ("a.cls", b"0"), ("a.txt", "größe".encode("latin-1"))]
+    with pytest.raises(ValueError, match=r"other\.tar: a\.txt must hold UTF-8 text"):
+        index_shard(pack(tmp_path / "other.tar", members, form))
+
+
+@pytest.mark.parametrize(
+    ("keys", "labels", "problem"),
+    [
+        ("ab", (0, 9), "0 images have label 1, dataset.json says 1"),
+        ("ab", (1, 1), "0 images have label 0, dataset.json says 1"),
+        ("aa", (0, 1), "key 'd/a' occurs 2 times"),
+    ],
+)
+def test_shards_of_other_tools_hold_what_dataset_json_counts(tmp_path, keys, labels, problem):
+    shards = []
+    for number, (key, label) in enumerate(zip(keys, labels, strict=True)):
+        members = [(f"{key}.png", picture(1, form="PNG")), (f"{key}.cls", str(label).encode())]
+        data = pack(tmp_path / f"{number}.tar", members).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        shard = {"name": f"{number}.tar", "domain": "d", "split": "test", "count": 1}
+        shards.append(shard | {"bytes": len(data), "sha256": digest})
+    facts = dict.fromkeys(("name", "title", "revision", "source", "license", "citation"), "x")
+    lists = {"domains": ["d"], "classnames": ["one", "two"], "templates": ["a {}."], "short_side": None}
+    counts = {"counts": {"d": {"test": [1, 1]}}, "shards": shards, "format": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps(facts | lists | counts))
+    with pytest.raises(DatasetError, match=problem):
+        samples(open_prepared(tmp_path), "d", "test")

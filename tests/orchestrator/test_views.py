@@ -275,6 +275,16 @@ def test_distortion_and_energy_against_relative_accuracy(tmp_path: Path) -> None
     assert ours(line(load(Results(tmp_path)).fill(views()["lipsum-figure-3"]), "FT")) == [0.25] * 6
 
 
+def test_a_reference_of_zero_percent_has_no_relative_accuracy(tmp_path: Path) -> None:
+    """A collapsed training: the cell is empty and says why, and the view is made."""
+    results = make.folder("lipsum_table_1_domainnet")
+    make.done(results, make.trial(results, "ft"), (0.0, 60.0, 40.0, 40.0, 40.0))
+    filled = fill(results, tmp_path, "lipsum-figure-4")
+    assert ours(line(filled, "FT"))[1::2] == [None] * 4
+    assert any("its accuracy on real is 0" in text for text in line(filled, "FT").remarks)
+    assert len(build_views(tmp_path, "lipsum-figure-4")) == 4
+
+
 def test_names_from_records_do_nothing(tmp_path: Path) -> None:
     results = make.folder()
     results.failed(make.trial(results, "car_ft", 0, make.CAR_FT), message=HOSTILE)

@@ -118,6 +118,18 @@ def _held_out_in_turn(results: Folder, names: tuple[str, ...], accuracy: float, 
         make.done(results, made, [accuracy] * len(names))
 
 
+def test_trials_of_one_source_are_no_folds(tmp_path: Path) -> None:
+    """As many of them as there are domains, each trained on one: another task than all but one."""
+    names = ("a", "b", "c")
+    results = make.folder("mine", "vlcs", names)
+    for source in names:
+        data = {"sources": (source,), "targets": names}
+        made = make.trial(results, "car_ft", 0, make.CAR_FT, data=data, preprocessing="openai")
+        make.done(results, made, [50.0] * 3)
+    found = line(fill(results, tmp_path, "car-ft-domainbed"), "CAR-FT")
+    assert ours(found) == [None] * 6
+
+
 def test_domainbed_without_quickdraw_is_named(tmp_path: Path) -> None:
     names = ("clipart", "infograph", "painting", "real", "sketch")
     results = make.folder("mine", "domainnet", names)
