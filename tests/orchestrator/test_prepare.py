@@ -80,10 +80,10 @@ def test_what_is_missing_is_said(tmp_path, fake):
         "ink/test: no image of square (class 1)",
         "oil/train: no image of square (class 1), star (class 2)",
     ]
-    fake.info = Fake(groups={"oil": ((0, 1),)}).info
+    fake.info = Fake(groups={"oil": ((0, 1, 2),)}).info
     console = shown()
     prepare("fake", None, tmp_path / "grouped", None, console, Options(bad_images="list"))
-    assert "oil/train: no image" not in text(console), "the domain has no such classes"
+    assert "oil/train: no image" not in text(console), "they are one, of which there are images"
 
 
 def test_without_a_terminal_it_shows_lines_with_speed_and_time_left(tmp_path, fake, monkeypatch):
