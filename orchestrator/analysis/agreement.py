@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import filecmp
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from orchestrator.analysis.outcome_file import Block, check_of_record, counted, counts_of
+from orchestrator.analysis.outcome_file import Block, Place, check_of_record, counted, counts_of
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.row_outcomes import read_blocks
 from orchestrator.records import Evaluation, Results, TrialRecord
 from orchestrator.spec import BenchmarkPlan
 
+Of = TypeVar("Of")
 MEASURES = (
     *("class_accuracy", "ece", "brier"),
     *("energy_gap", "energy_gap_absolute", "feature_distortion", "feature_distortion_raw"),
@@ -45,15 +47,11 @@ def unusable_outcomes(results: Results, record: TrialRecord) -> str:
 
 def records_differ(one: TrialRecord, two: TrialRecord) -> str:
     """Where two completed records of a trial disagree, in words; what they took and where they ran may differ."""
-    first = {(e.variant, e.domain, e.split): e for e in one.evaluations}
-    second = {(e.variant, e.domain, e.split): e for e in two.evaluations}
-    for place in sorted({*first, *second}):
-        a, b = first.get(place), second.get(place)
-        if a is None or b is None:
-            return f"only one of them was evaluated on {_name(*place)}"
-        if differing := _evaluations_differ(a, b):
-            return f"{differing} on {_name(*place)}"
-    return ""
+    return _places_differ(_by_place(one), _by_place(two), "only one of them was evaluated", _evaluations_differ)
+
+
+def _by_place(record: TrialRecord) -> dict[Place, Evaluation]:
+    return {(e.variant, e.domain, e.split): e for e in record.evaluations}
 
 
 def _evaluations_differ(a: Evaluation, b: Evaluation) -> str:
@@ -75,12 +73,16 @@ def outcomes_differ(one: Results, two: Results, id: str) -> str:
     here, there = _outcomes(one, id), _outcomes(two, id)
     if not (here.exists() and there.exists()) or filecmp.cmp(here, there, shallow=False):
         return ""
-    first, second = read_blocks(one, id), read_blocks(two, id)
-    for place in sorted({*first, *second}):
-        a, b = first.get(place), second.get(place)
-        if a is None or b is None:
-            return f"only one of them has outcomes on {_name(*place)}"
-        if differing := _blocks_differ(a, b):
+    return _places_differ(read_blocks(one, id), read_blocks(two, id), "only one of them has outcomes", _blocks_differ)
+
+
+def _places_differ(
+    one: Mapping[Place, Of], two: Mapping[Place, Of], lacking: str, differ: Callable[[Of, Of], str]
+) -> str:
+    """The first place, by name, where two folders disagree, and how; `lacking`: what to say of one that only one has."""
+    for place in sorted({*one, *two}):
+        differing = differ(one[place], two[place]) if place in one and place in two else lacking
+        if differing:
             return f"{differing} on {_name(*place)}"
     return ""
 

@@ -162,12 +162,19 @@ def _check(sources: Sequence[Path], to: Path) -> None:
     problems = [f"{root} holds no results: it has no folder trials/" for root in sources if not _trials(root).is_dir()]
     if len({root.resolve() for root in sources}) < max(2, len(sources)):
         problems.append("give two or more different folders of results to merge")
-    if to.exists() and (not to.is_dir() or any(path.name != PART for path in to.iterdir())):
+    if not _is_free(to):
         problems.append(f"{to} exists and is not an empty folder; merge into a new one, it is never overwritten")
     if inside := [root for root in sources if to.resolve().is_relative_to(root.resolve())]:
         problems.append(f"{to} lies in {inside[0]}, which is only read; merge into a folder outside of it")
     if problems:
         raise BadInputError(problems)
+
+
+def _is_free(to: Path) -> bool:
+    """Whether there is nothing at a path, or an empty folder; what a killed merge left is nothing."""
+    if not to.is_dir():
+        return not (to.exists() or to.is_symlink())
+    return all(path.name == PART and path.is_dir() and not path.is_symlink() for path in to.iterdir())
 
 
 def _choices(loaded: dict[Path, Loaded]) -> dict[str, _Choice]:
@@ -207,21 +214,26 @@ def _plans(sources: Sequence[Path]) -> tuple[dict[str, BenchmarkPlan], list[str]
     plans: dict[str, BenchmarkPlan] = {}
     problems, baselines = list[str](), list[str]()
     for name, of_name in found.items():
-        (home, first), *others = sorted(of_name, key=lambda of: (-len(of[1].trials), of[1].model_dump_json()))
-        trials = {trial.id: trial for trial in first.trials}
+        (home, joined), *others = sorted(of_name, key=lambda of: (-len(of[1].trials), of[1].model_dump_json()))
         for root, plan in others:
-            if differing := plans_differ(first, plan):
+            if differing := plans_differ(joined, plan):
                 problems.append(
                     f"benchmark {name!r} of {home} and {root} differ in {differing}; rename one of them in its manifest"
                 )
-            for trial in plan.trials:
-                trials.setdefault(trial.id, trial)
-        if unlike := dict.fromkeys(plan.baseline for _, plan in others if plan.baseline != first.baseline):
+            joined = _joined(joined, plan)
+        if unlike := dict.fromkeys(plan.baseline for _, plan in others if plan.baseline != joined.baseline):
             baselines.append(
-                f"{name}: {first.baseline or 'none'} (of {home}), not {', '.join(of or 'none' for of in unlike)}"
+                f"{name}: {joined.baseline or 'none'} (of {home}), not {', '.join(of or 'none' for of in unlike)}"
             )
-        plans[name] = first.model_copy(update={"trials": tuple(trials.values())})
+        plans[name] = joined
     return plans, problems, tuple(baselines)
+
+
+def _joined(plan: BenchmarkPlan, other: BenchmarkPlan) -> BenchmarkPlan:
+    """A plan with the trials of another that it lacks, and with its names of classes if it is of a version without."""
+    known = {trial.id for trial in plan.trials}
+    trials = (*plan.trials, *(trial for trial in other.trials if trial.id not in known))
+    return plan.model_copy(update={"trials": trials, "classnames": plan.classnames or other.classnames})
 
 
 @contextmanager

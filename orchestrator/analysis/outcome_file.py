@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from orchestrator.analysis.predictions import PredictionsError
+from orchestrator.analysis.predictions import ColumnsError, PredictionsError, check_columns
 from orchestrator.records import TrialRecord
 
 PLACE = ("variant", "domain", "split")
@@ -105,8 +105,8 @@ class Layouts:
                 return self._blocks(file, content)
         except FileNotFoundError:
             raise PredictionsError("a trial of it has no predictions.parquet") from None
-        except (pa.ArrowException, OSError, KeyError) as error:
-            why = f"it has no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        except (pa.ArrowException, OSError, ColumnsError) as error:
+            why = " ".join(str(error).split())
             raise PredictionsError(f"predictions.parquet of {path.parent.name} cannot be read: {why}") from None
 
     def _blocks(self, file: pq.ParquetFile, content: bytes) -> Blocks:
@@ -129,11 +129,11 @@ class Layouts:
 
 
 def _stored(file: pq.ParquetFile, content: bytes) -> tuple[object, ...] | None:
-    """Everything that IMAGES are decoded from; None for a file of several row groups, which is decoded by itself."""
-    if file.metadata.num_row_groups != 1:
+    """Everything that IMAGES are decoded from; None for a file of several row groups or without one, decoded by itself."""
+    places = {name: place for place, name in enumerate(file.schema_arrow.names)}
+    if file.metadata.num_row_groups != 1 or not places.keys() >= set(IMAGES):
         return None
     group, found = file.metadata.row_group(0), list[object]()
-    places = {name: place for place, name in enumerate(file.schema_arrow.names)}
     for name in IMAGES:
         chunk = group.column(places[name])
         start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
@@ -159,8 +159,9 @@ def _decoded(file: pq.ParquetFile) -> Layout:
 
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> list[pa.Array]:
-    """Columns of a file in one piece each, in the order of `names`. Raises KeyError for one that it does not have."""
+    """Columns of a file in one piece each, in the order of `names`. Raises ColumnsError for one that it should not have so."""
     table = file.read(columns=list(names), use_threads=False)
+    check_columns(table, names)
     if any(column.num_chunks > 1 for column in table.columns):
         table = table.unify_dictionaries().combine_chunks()
     return [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in map(table.column, names)]
