@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from datasets.tar_index import IndexedSample, index_open_shard
 
 _log = logging.getLogger(__name__)
 
+TELL_SECONDS = 1.0
+"""Between two words about shards that are hashed; those of most datasets are quicker."""
+
 Fetched = Callable[[int, int], None]
-"""Called with the number of shards that are here and of those that are needed."""
+"""Called with the number of shards that are here and whole, and of those that are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def samples(prepared: Prepared, domain: str, split: str, fetched: Fetched | None
     """All samples of a split ('train' or 'test') in the order of its shards. Raises ValueError if there are none.
 
     Shards that lie elsewhere are fetched, several at a time, and stay for as long as the samples live if all fit the node's
-    cache; `fetched` hears how far that is.
+    cache; `fetched` hears how far that is. Of shards that are hashed where they lie it hears once a second.
     """
     shards = prepared.select(domain, split)
     places = [prepared.where(shard) for shard in shards]
@@ -76,7 +80,7 @@ def samples(prepared: Prepared, domain: str, split: str, fetched: Fetched | None
             *(remotes[0].path.parent, shard_cache.LIMIT_VARIABLE),
         )
     found = list[Sample]()
-    for shard, place, entries in zip(shards, places, _indexes(places, fetched if remotes else None), strict=True):
+    for shard, place, entries in zip(shards, places, _indexes(places, fetched), strict=True):
         remote, local = (place, None) if isinstance(place, RemoteShard) else (None, place)
         _check_count(prepared, shard, entries)
         found += [
@@ -114,9 +118,11 @@ def _indexes(places: Sequence[LocalShard | RemoteShard], fetched: Fetched | None
     """The indexes of shards, several at a time: one that this node has not seen yet is fetched, or hashed."""
     waits = any(isinstance(place, RemoteShard) for place in places)  # for a network, not for a core
     threads = shard_cache.PARALLEL if waits else min(shard_cache.PARALLEL, available_cores())
+    told = time.monotonic()
     for done, entries in enumerate(shard_cache.each(places, _index, threads), start=1):
-        if fetched:
+        if fetched and (waits or time.monotonic() - told > TELL_SECONDS):
             fetched(done, len(places))
+            told = time.monotonic()
         yield entries
 
 

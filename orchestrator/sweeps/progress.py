@@ -201,7 +201,7 @@ class Progress:
             parts.append(f"about {duration(left)} left")
         if board.images_per_second:
             parts.append(f"{board.images_per_second:,.0f} images/s")
-        parts += filter(None, [max((fetching(run.metrics) for run in list(board.running.values())), default="")])
+        parts += filter(None, [max((shards_ready(run.metrics) for run in list(board.running.values())), default="")])
         return ", ".join(parts)
 
     def _table(self) -> Group:
@@ -214,7 +214,7 @@ class Progress:
         for id, run in shown:
             metrics = run.metrics
             step = f"{metrics.get('step', 0):.0f}/{metrics['num_steps']:.0f}" if "num_steps" in metrics else ""
-            step = fetching(metrics) or step
+            step = shards_ready(metrics) or step
             loss = f"{metrics['loss']:.4g}" if "loss" in metrics else ""
             rate = f"{metrics['images_per_second']:,.0f}" if "images_per_second" in metrics else ""
             table.add_row(Text(id), step, loss, rate, f"{now - run.since:.0f}")
@@ -222,10 +222,10 @@ class Progress:
         return Group(table, Text(f"and {more} more") if more else Text(""), Text(self._status(now), style="bold"))
 
 
-def fetching(metrics: Mapping[str, float]) -> str:
-    """'fetching 12 of 420 shards' while a trial waits for data that lie elsewhere."""
+def shards_ready(metrics: Mapping[str, float]) -> str:
+    """'12 of 420 shards ready' while a trial waits for data that are fetched, or hashed for the first time on their node."""
     here, needed = metrics.get("shards_here", 0), metrics.get("shards_needed", 0)
-    return f"fetching {here:.0f} of {needed:.0f} shards" if here < needed else ""
+    return f"{here:.0f} of {needed:.0f} shards ready" if here < needed else ""
 
 
 def accuracies(record: TrialRecord) -> str:

@@ -97,7 +97,7 @@ class Bench:
         return Splits(self.spec.data, self.prepared, partial(WARM.samples, self.prepared, fetched=self.fetched))
 
     def fetched(self, here: int, needed: int) -> None:
-        """Tell whoever watches the trial how many shards of a split are on this machine."""
+        """Tell whoever watches the trial how many shards of a split are on this machine and known to be whole."""
         self.report(shards_here=here, shards_needed=needed)
 
     def report(self, **metrics: float) -> None:

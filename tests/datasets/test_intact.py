@@ -286,3 +286,17 @@ def test_cached_pixels_need_no_shard(local: Prepared, blobs: Prepared, hashed: l
         samples=chosen, transform=TrainTransform(16, (0.3, 1.0), flip=True), seed=3, global_batch_size=12, reader=reader
     )
     assert len(list(made.batches(0, 6))) == 6
+
+
+def test_hashing_that_takes_long_says_how_far_it_is(local: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def hear(ready: int, needed: int) -> None:
+        heard.append((ready, needed))
+
+    samples(local, "disc", "train", hear)
+    assert heard == [], "what is quick is not told"
+    monkeypatch.setattr("datasets.samples.TELL_SECONDS", -1.0)
+    samples(local, "disc", "train", hear)
+    needed = len(local.select("disc", "train"))
+    assert heard == [(ready, needed) for ready in range(1, needed + 1)]

@@ -13,7 +13,7 @@ from orchestrator.paths import data_place
 from orchestrator.planning.plan import make_plans
 from orchestrator.planning.unprepared import unprepared
 from orchestrator.records import Results
-from orchestrator.sweeps.progress import Board, fetching
+from orchestrator.sweeps.progress import Board, shards_ready
 from orchestrator.trials.trial import run_trial
 from tests.datasets.conftest import cache, server  # noqa: F401
 from tests.datasets.faulty_server import FaultyServer, serving
@@ -107,10 +107,10 @@ def test_a_trial_over_http_has_the_numbers_of_the_folder(
     assert all(count == 1 for name, count in server.requests.items() if name.endswith(".tar"))
 
 
-def test_progress_says_what_is_fetched_until_something_else_is_told() -> None:
+def test_progress_says_how_many_shards_are_ready_until_something_else_is_told() -> None:
     board = Board({}, 1, 0.0)
     board.event("a", {"kind": "started", "slot": 0, "attempt": 1}, 0.0)
     board.event("a", {"kind": "metrics", "metrics": {"shards_here": 12, "shards_needed": 420}}, 0.0)
-    assert fetching(board.running["a"].metrics) == "fetching 12 of 420 shards"
+    assert shards_ready(board.running["a"].metrics) == "12 of 420 shards ready"
     board.event("a", {"kind": "metrics", "metrics": {"step": 1}}, 0.0)
-    assert fetching(board.running["a"].metrics) == ""
+    assert shards_ready(board.running["a"].metrics) == ""
