@@ -184,13 +184,16 @@ class Loaded:
     """trial -> why a rule that the report is restricted to does not admit its record (`orchestrator.analysis.choice`)"""
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text` so that a reader, or a crash at any moment, sees the old file or the new one, never half."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content`, text as UTF-8.
+
+    A reader, or a crash at any moment, sees the old file or the new one, never half.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

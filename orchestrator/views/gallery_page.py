@@ -1,4 +1,4 @@
-"""The view of example images: one page with all thumbnails in it, and a CSV of what it shows. No ray, no torch."""
+"""The view of example images: one page with all thumbnails in it, a CSV of what it shows, and the texts. No ray, no torch."""
 
 from __future__ import annotations
 
@@ -16,22 +16,38 @@ from orchestrator.views.drawing import Drawn
 from orchestrator.views.extra import ExtraView, NotHereError
 from orchestrator.views.gallery import Dataset, load, wanted
 from orchestrator.views.gallery_sheet import contact_sheet
+from orchestrator.views.gallery_text import facts, images, latex, legend, markdown, pictures
 
 CSV_COLUMNS = ("view", "dataset", "domain", "split", "class", "key", "reason")
 """One row for each place of the gallery; `reason`: why it is empty."""
 
 
 def build(results: Path, into: Path, view: ExtraView) -> list[Path]:
-    """Write the view's page and its CSV into `into`.
+    """Write the view's page, its texts and the pictures of the texts into `into`; returns the paths of all but the pictures.
 
     Raises NotHereError if no data of the folder's plans can be read from here, ValueError for an unreadable plan.
     """
     found, missing = _datasets(results, view)
-    texts = {"html": html_text(view, found, missing), "csv": csv_text(view, found)}
+    _write_pictures(into / view.name, pictures(found))
+    texts = {
+        "html": html_text(view, found, missing),
+        "md": markdown(view, found, missing),
+        "tex": latex(view, found, missing),
+        "csv": csv_text(view, found),
+    }
     paths = [into / f"{view.name}.{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         write_atomic(path, text)
     return paths
+
+
+def _write_pictures(folder: Path, named: dict[str, bytes]) -> None:
+    """And remove those of an earlier call that showed more."""
+    for name, jpeg in named.items():
+        write_atomic(folder / name, jpeg)
+    for path in folder.glob("*.jpg"):
+        if path.name not in named:
+            path.unlink()
 
 
 def figures(results: Path, view: ExtraView) -> list[Drawn]:
@@ -72,8 +88,9 @@ def html_text(view: ExtraView, found: Sequence[Dataset], missing: Sequence[tuple
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["base64"] = lambda data: b64encode(data).decode()
-    return environment.get_template("gallery.html.j2").render(view=view, datasets=found, missing=missing)
+    environment.filters.update(base64=lambda data: b64encode(data).decode(), facts=facts, images=images)
+    template = environment.get_template("gallery.html.j2")
+    return template.render(view=view, legend=legend(view), datasets=found, missing=missing)
 
 
 def csv_text(view: ExtraView, found: Sequence[Dataset]) -> str:

@@ -138,15 +138,16 @@ def markdown(filled: FilledView) -> str:
     for panel in filled.panels:
         titles = [f"{column.title} {part}" for column in panel.panel.columns for part in parts(panel)]
         lines += ["", f"## {markdown_escape(panel.panel.title)}", "", markdown_escape(" ".join(facts(panel))), ""]
-        lines.append(_markdown_line(["method", *titles]))
+        lines.append(markdown_line(["method", *titles]))
         lines.append("|:--|" + "--:|" * len(titles))
-        lines += [_markdown_line([line.row.title, *flat(line, panel)]) for line in panel.lines]
+        lines += [markdown_line([line.row.title, *flat(line, panel)]) for line in panel.lines]
         notes = [f"- {markdown_escape(row)}: {markdown_escape(text)}" for row, text in remarks(panel)]
         lines += ["", *notes] if notes else []
     return "\n".join(lines) + "\n"
 
 
-def _markdown_line(cells: list[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """A row of a table in GitHub's Markdown, of texts that it shows as they are."""
     return "| " + " | ".join(map(markdown_escape, cells)) + " |"
 
 

@@ -17,6 +17,7 @@ from orchestrator.views.extra import ExtraView, NotHereError
 from orchestrator.views.latex import document, items, latex_escape
 from orchestrator.views.match import Trials
 from orchestrator.views.page import CLOSED, HERE, SCRIPTS, chart
+from orchestrator.views.text import markdown_line
 from orchestrator.views.tsne import PERPLEXITY, SEED, Domain, Line, Section, perplexity, sections
 
 ROWS_OF = "lipsum-table-1"
@@ -168,17 +169,13 @@ def markdown(view: ExtraView, found: Sequence[Section]) -> str:
         lines += ["", f"## {markdown_escape(section.title)}", ""]
         if len(head) > 1:
             lines += [
-                _markdown_line(head),
+                markdown_line(head),
                 "|:--|" + "--:|" * (len(head) - 1),
-                *map(_markdown_line, _rows(section)),
+                *map(markdown_line, _rows(section)),
                 "",
             ]
         lines += [f"- {markdown_escape(row)}: {markdown_escape(text)}" for row, text in _remarks(section)]
     return "\n".join(lines) + "\n"
-
-
-def _markdown_line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(markdown_escape, cells)) + " |"
 
 
 def latex(view: ExtraView, found: Sequence[Section]) -> str:

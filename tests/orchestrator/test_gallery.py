@@ -19,13 +19,15 @@ from typer.testing import CliRunner
 
 from datasets.prepared import Prepared, file_sha256, open_prepared
 from orchestrator.cli import app
-from orchestrator.records import Results, write_plan
+from orchestrator.records import Results, load_plans, write_plan
 from orchestrator.spec import BenchmarkPlan
 from orchestrator.views.extra import EXTRA, NotHereError
-from orchestrator.views.gallery import NUM_CLASSES, SIDE, choose, thumbnail
+from orchestrator.views.gallery import NUM_CLASSES, SIDE, choose, load, thumbnail, wanted
+from orchestrator.views.gallery_text import latex, markdown
 from tests.datasets.conftest import cache, server  # noqa: F401
 from tests.datasets.faulty_server import FaultyServer
 from tests.orchestrator.page_browser import HOSTILE
+from tests.orchestrator.test_views_latex import NAMES, compile_latex, needs_latex
 from tests.orchestrator.trials import planned
 from tests.orchestrator.view_browser import open_view, quiet_and_closed
 
@@ -52,8 +54,8 @@ def folder(root: Path, config: Path, *prepared: Prepared) -> Path:
 
 
 def build(root: Path) -> tuple[str, list[str]]:
-    html, table = EXTRA[NAME].build(root, root / "views")
-    assert (html.name, table.name) == (f"{NAME}.html", f"{NAME}.csv")
+    html, *_, table = written = EXTRA[NAME].build(root, root / "views")
+    assert [path.name for path in written] == [f"{NAME}.{suffix}" for suffix in ("html", "md", "tex", "csv")]
     return html.read_text(), table.read_text().splitlines()
 
 
@@ -210,6 +212,43 @@ def test_all_views_are_made_without_it_where_the_data_are_not(tmp_path: Path) ->
     names = {Path(line).stem for line in result.stdout.splitlines()}
     assert {"lipsum-table-1", "lipsum-figure-15"} <= names
     assert NAME not in names
+
+
+def shown_pictures(html: str) -> list[bytes]:
+    return [base64.b64decode(data) for *_, data in IMAGE.findall(html)]
+
+
+def test_markdown_and_latex_show_the_same_pictures(blobs: Prepared, tiny_config: Path, tmp_path: Path) -> None:
+    html, _ = build(folder(tmp_path, tiny_config, blobs))
+    views = tmp_path / "views"
+    text, document = ((views / f"{NAME}.{suffix}").read_text() for suffix in ("md", "tex"))
+    markup = re.findall(rf"!\[(.*?)\]\(({NAME}/.*?)\)", text)
+    assert [alt for alt, _ in markup] == [alt for _, _, alt, _, _ in IMAGE.findall(html)]
+    assert [(views / path).read_bytes() for _, path in markup] == shown_pictures(html)
+    assert re.findall(r"includegraphics\[.*?\]{(.*?)}", document) == [path for _, path in markup]
+    assert blobs.attestation in text and len(list((views / NAME).iterdir())) == 9
+    # Of two datasets there are twice as many; when there is one again, none of them is left.
+    build(folder(tmp_path, tiny_config, blobs, copied(blobs, tmp_path / "more", name="more", revision="2")))
+    assert len(list((views / NAME).iterdir())) == 18
+    (tmp_path / "plans" / "bench_1.json").unlink()
+    build(tmp_path)
+    assert len(list((views / NAME).iterdir())) == 9
+
+
+@needs_latex
+def test_its_latex_compiles_with_hostile_names_and_empty_places(
+    blobs: Prepared, tiny_config: Path, tmp_path: Path
+) -> None:
+    hostile = copied(blobs, tmp_path / "data", classnames=list(NAMES[:3]), title=NAMES[1], license=NAMES[0])
+    view = EXTRA[NAME]
+    build(folder(tmp_path / "results", tiny_config, hostile))
+    views = tmp_path / "results" / "views"
+    compile_latex((views / f"{NAME}.tex").read_text(), views)
+    [dataset] = [load(dataset) for dataset in wanted(load_plans(Results(tmp_path / "results")))]
+    empty = [replace(example, jpeg=b"", why=NAMES[0]) for example in dataset.rows[0].examples]
+    without = replace(dataset, rows=(replace(dataset.rows[0], examples=tuple(empty)), *dataset.rows[1:]))
+    compile_latex(latex(view, [without], [(NAMES[1], NAMES[0])]), views)
+    assert "## Not shown" in markdown(view, [without], [("other", "it is gone")])
 
 
 @pytest.mark.browser
