@@ -227,7 +227,7 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     other images.
     """
     if unknown := [d for d in domains or () if d not in one.targets]:
-        raise CompareError(f"{one.name!r} was not measured on {unknown[0]!r}; it was on {', '.join(one.targets)}")
+        raise CompareError(_why_not(one, unknown[0]))
     chosen = list(dict.fromkeys(domains or one.targets))  # a domain that is named twice is one test
     seeds = _common(one, two)
     outcomes = {domain: _paired(results, one, two, seeds, domain) for domain in chosen}
@@ -245,6 +245,17 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
         accuracies = bootstrap.accuracy(0, asked).value, bootstrap.accuracy(1, asked).value
         found.append(DomainComparison(name, accuracies, estimate, p, first, second, classes))
     return found
+
+
+def _why_not(side: Side, domain: str) -> str:
+    """Why a row cannot be compared on a domain that is none of its targets."""
+    targets = ", ".join(side.targets)
+    transfer = {ref.name for record in side.records.values() for ref in record.spec.data.transfer}
+    if domain.partition(":")[0] in transfer:
+        return (
+            f"{domain!r} is a dataset of transfer, which has columns in the leaderboard; rows are compared on {targets}"
+        )
+    return f"{side.name!r} was not measured on {domain!r}; it was on {targets}"
 
 
 def _common(one: Side, two: Side) -> list[int | None]:

@@ -15,6 +15,7 @@ from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.cli import app
 from orchestrator.records import Results, load_plans, load_records
 from orchestrator.report import read_board
+from orchestrator.spec import TransferRef
 from tests.orchestrator.outcome_factory import write_outcomes, write_results
 from tests.orchestrator.record_factory import DOMAINS, NUM_IMAGES, Folder
 
@@ -67,6 +68,12 @@ def test_unknown_names_and_domains_are_said(results: Results) -> None:
     ft, better = pick(known(results), "ft", "better", None, None, None)
     with pytest.raises(CompareError, match=r"'ft' was not measured on 'mars'; it was on real, painting"):
         compare(results, ft, better, ["mars"])
+    record = ft.records[0]
+    data = record.spec.data.model_copy(update={"transfer": (TransferRef(name="food101", identity="", domains=()),)})
+    spec = record.spec.model_copy(update={"data": data})
+    ft = replace(ft, records={**ft.records, 0: record.model_copy(update={"spec": spec})})
+    with pytest.raises(CompareError, match=r"^'food101' is a dataset of transfer.* compared on real, painting"):
+        compare(results, ft, better, ["food101"])
 
 
 def test_other_images_are_never_paired(results: Results) -> None:
