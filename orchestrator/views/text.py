@@ -173,6 +173,7 @@ def _csv_row(filled: FilledView, panel: FilledPanel, line: Line, cell: Cell, col
     published = (cell.published.mean, cell.published.sd) if cell.published else (None, None)
     numbers = [*published, cell.ours.mean, cell.ours.sd, cell.ours.n, cell.difference, *(cell.bounds or (None, None))]
     comparable = "" if cell.difference is None else "yes" if cell.comparable else "no"
-    reasons = ["; ".join(cell.differences), cell.ours.why, " ".join(line.trials)]
+    trials = line.trials if cell.ours.mean is not None else ()
+    reasons = ["; ".join(cell.differences), cell.ours.why, " ".join(trials)]
     head = [filled.view.name, panel.panel.title, line.row.title, column.title, column.metric]
     return [*head, *("" if n is None else repr(n) for n in numbers), comparable, *reasons]
