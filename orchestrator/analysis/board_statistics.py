@@ -29,6 +29,7 @@ from orchestrator.analysis.linear_folds import FoldReferences
 from orchestrator.analysis.linear_rows import SaidStatistics
 from orchestrator.analysis.outcome_file import file_stamp
 from orchestrator.analysis.predictions import PredictionsError
+from orchestrator.analysis.products import one_thread
 from orchestrator.analysis.row_numbers import RowNumbers, seen_unseen_domains
 from orchestrator.analysis.row_outcomes import (
     Cell,
@@ -44,7 +45,7 @@ from orchestrator.analysis.rows import Row
 from orchestrator.analysis.transfer_intervals import transfer_intervals
 from orchestrator.records import Results, write_atomic
 
-VERSION = 6
+VERSION = 7
 """Part of every hash: raise it when the numbers made from the same files change."""
 
 KEPT_BYTES, KEPT_DAYS = 64 * 2**20, 30
@@ -68,15 +69,16 @@ def with_statistics(results: Results, board: Board) -> Board:
     folder = results.root / "cache" / "statistics"
     used: set[Path] = set()
     tables = []
-    for table in board.tables:
-        inputs = _inputs(table)
-        path = folder / f"{_digest(results, table, inputs)}.json"
-        used.add(path)
-        found = _cached(path)
-        if found is None:
-            found = _statistics(results, table, inputs)
-            write_atomic(path, found.model_dump_json() + "\n")
-        tables.append(replace(table, statistics=found))
+    with one_thread():
+        for table in board.tables:
+            inputs = _inputs(table)
+            path = folder / f"{_digest(results, table, inputs)}.json"
+            used.add(path)
+            found = _cached(path)
+            if found is None:
+                found = _statistics(results, table, inputs)
+                write_atomic(path, found.model_dump_json() + "\n")
+            tables.append(replace(table, statistics=found))
     _tidy(folder, used)
     return replace(board, tables=tuple(tables))
 

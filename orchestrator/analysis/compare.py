@@ -13,7 +13,7 @@ from orchestrator.analysis.image_sets import First, Inside, image_gains, image_s
 from orchestrator.analysis.metrics import class_means
 from orchestrator.analysis.outcome_file import Block, check_of_record, counted, counts_of
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
-from orchestrator.analysis.products import Outcomes
+from orchestrator.analysis.products import Outcomes, one_thread
 from orchestrator.analysis.statistics import Estimate, PairedBootstrap, holm
 from orchestrator.manifest.errors import suggestion
 from orchestrator.records import Loaded, Results, TrialRecord
@@ -231,19 +231,22 @@ def compare(results: Results, one: Side, two: Side, domains: Sequence[str] | Non
     chosen = list(dict.fromkeys(domains or one.targets))  # a domain that is named twice is one test
     seeds = _common(one, two)
     outcomes = {domain: _paired(results, one, two, seeds, domain) for domain in chosen}
-    bootstrap = PairedBootstrap({domain: pair.contributions for domain, pair in outcomes.items()})
     shifted = [domain for domain in chosen if domain not in one.sources]
     questions: list[tuple[str, list[str]]] = [(domain, [domain]) for domain in chosen]
     if len(shifted) > 1 and domains is None:
         questions.append((MEAN, shifted))
-    estimates = [bootstrap.difference(0, 1, asked) for _, asked in questions]
+    with one_thread():
+        bootstrap = PairedBootstrap({domain: pair.contributions for domain, pair in outcomes.items()})
+        estimates = [bootstrap.difference(0, 1, asked) for _, asked in questions]
+        accuracies = [
+            (bootstrap.accuracy(0, asked).value, bootstrap.accuracy(1, asked).value) for _, asked in questions
+        ]
     adjusted = holm([estimate.p for estimate in estimates])
     found = []
-    for (name, asked), estimate, p in zip(questions, estimates, adjusted, strict=True):
+    for (name, asked), estimate, p, both in zip(questions, estimates, adjusted, accuracies, strict=True):
         first, second = (sum(int(outcomes[d].only(row).sum()) for d in asked) for row in (0, 1))
         classes = outcomes[name].classes() if name in outcomes else ()
-        accuracies = bootstrap.accuracy(0, asked).value, bootstrap.accuracy(1, asked).value
-        found.append(DomainComparison(name, accuracies, estimate, p, first, second, classes))
+        found.append(DomainComparison(name, both, estimate, p, first, second, classes))
     return found
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 NUM_BINS = 15
 """Confidence bins of the calibration error: the default of Guo et al., ICML 2017; the paper of Lipsum-FT does not say."""
@@ -113,6 +112,8 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation:
         raise ValueError(f"expected pairs, got {len(x)} and {len(y)} numbers")
     if len(x) < MIN_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation()
+    from scipy import stats  # here, because views alone need it: to load it takes as long as the rest of a report
+
     found = stats.pearsonr(x, y)
     if len(x) == MIN_PAIRS:
         return Correlation(float(found.statistic))

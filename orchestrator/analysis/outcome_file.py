@@ -94,13 +94,13 @@ class Layouts:
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Layout] = {}
 
-    def read(self, path: Path) -> Blocks:
-        """A file's outcomes by place; images of one place lie together.
+    def read(self, path: Path, content: bytes | None = None) -> Blocks:
+        """A file's outcomes by place; images of one place lie together. `content`: of the file, if it was read before.
 
         Raises PredictionsError for a file that is missing or damaged.
         """
         try:
-            content = path.read_bytes()
+            content = path.read_bytes() if content is None else content
             with pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(PLACE)) as file:
                 return self._blocks(file, content)
         except FileNotFoundError:
@@ -111,7 +111,8 @@ class Layouts:
 
     def _blocks(self, file: pq.ParquetFile, content: bytes) -> Blocks:
         layout = self._layout(file, content)
-        said = [column.to_numpy(zero_copy_only=False) for column in _columns(file, SAID)]
+        table = _table(file, SAID)
+        said = [table.column(name).to_numpy() for name in SAID]
         return {
             place: Block(keys, labels, *(column[start:end] for column in said))
             for place, start, end, keys, labels in layout.parts
@@ -130,7 +131,7 @@ class Layouts:
 
 def _stored(file: pq.ParquetFile, content: bytes) -> tuple[object, ...] | None:
     """Everything that IMAGES are decoded from; None for a file of several row groups or without one, decoded by itself."""
-    places = {name: place for place, name in enumerate(file.schema_arrow.names)}
+    places = {name: place for place, name in enumerate(file.schema.names)}
     if file.metadata.num_row_groups != 1 or not places.keys() >= set(IMAGES):
         return None
     group, found = file.metadata.row_group(0), list[object]()
@@ -159,12 +160,18 @@ def _decoded(file: pq.ParquetFile) -> Layout:
 
 
 def _columns(file: pq.ParquetFile, names: Sequence[str]) -> list[pa.Array]:
-    """Columns of a file in one piece each, in the order of `names`. Raises ColumnsError for one that it should not have so."""
-    table = file.read(columns=list(names), use_threads=False)
-    check_columns(table, names)
+    """Columns of a file in one piece each, in the order of `names`; raises as `_table`."""
+    table = _table(file, names)
     if any(column.num_chunks > 1 for column in table.columns):
         table = table.unify_dictionaries().combine_chunks()
     return [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in map(table.column, names)]
+
+
+def _table(file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
+    """Raises ColumnsError for a column that it should not have so."""
+    table = file.read(columns=list(names), use_threads=False)
+    check_columns(table, names)
+    return table
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:

@@ -7,17 +7,29 @@ kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 Outcomes = NDArray[np.bool_] | NDArray[np.float32]
 """Whether predictors are right about images, or what that contributes where seeds have images of their own (`image_sets`)"""
 BLOCK = 1024
 """Rows of a block; of a table of no more than that all products are kept."""
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which matrices are multiplied by one thread.
+
+    The last digits of a sum in float32 depend on the number of threads, and the same outcomes shall have the same interval
+    however many cores there are. It is faster too: threads of a BLAS spin while they wait for the next small matrix.
+    """
+    found: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return found
 
 
 class Products(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from orchestrator.analysis.metrics import logit
 
@@ -44,7 +44,7 @@ class Line:
         """The interval of the line itself at a reference accuracy (not of single models)."""
         x = float(logit(np.array(reference)))
         spread = self.residual_sd * np.sqrt(1 / self.num_points + (x - self.mean_x) ** 2 / self.sum_squares_x)
-        half = float(stats.t.ppf((1 + self.confidence) / 2, self.num_points - 2)) * spread
+        half = float(special.stdtrit(self.num_points - 2, (1 + self.confidence) / 2)) * spread
         return _sigmoid(self._at(reference) - half), _sigmoid(self._at(reference) + half)
 
     def effective_robustness(self, reference: float, shift: float) -> float:
@@ -67,12 +67,15 @@ def fit_line(reference: Sequence[float], shift: Sequence[float], confidence: flo
     x, y = logit(np.array(reference)), logit(np.array(shift))
     if np.ptp(x) == 0:
         raise ValueError("all models have the same reference accuracy: no line is defined")
-    found = stats.linregress(x, y)
-    residuals: NDArray[np.float64] = y - (found.slope * x + found.intercept)
+    # What scipy.stats.linregress computes; to import that takes as long as to make a small page.
+    xx, xy, _, yy = np.cov(x, y, bias=True).flat
+    slope = xy / xx
+    intercept = y.mean() - slope * x.mean()
+    residuals: NDArray[np.float64] = y - (slope * x + intercept)
     return Line(
-        slope=float(found.slope),
-        intercept=float(found.intercept),
-        r_squared=float(found.rvalue**2),
+        slope=float(slope),
+        intercept=float(intercept),
+        r_squared=float(min(1.0, abs(xy / np.sqrt(xx * yy))) ** 2) if yy else float("nan"),
         num_points=len(x),
         residual_sd=float(np.sqrt((residuals**2).sum() / (len(x) - 2))),
         mean_x=float(x.mean()),

@@ -34,8 +34,14 @@ from orchestrator.analysis.products import Outcomes
 from orchestrator.records import Results
 
 Number = TypeVar("Number", bound=np.generic)
-AHEAD = 2
-"""Files for each thread that are read before they are asked for."""
+AHEAD = 8
+"""Files for each thread that are read before they are asked for, so many at a time: to hand over a small one takes as long as
+to read it."""
+THREADS = 4
+LARGE = 2**19
+"""Bytes of a file from which on threads decode it."""
+Begun = dict[str, bytes | Blocks | None]
+"""Trial -> the bytes of its file, its outcomes of a large one; None of one that cannot be read, for who needs it to say why"""
 
 
 class Cell(NamedTuple):
@@ -121,16 +127,16 @@ class RowOutcomes:
 
 
 class ReadAhead:
-    """Outcomes of trials, read by threads in the order in which they will be asked for; as many threads as pyarrow has.
+    """Outcomes of trials, read by threads in the order in which they will be asked for; a few, for what is read is in memory.
 
     A context manager; at its end what is still to be read is not.
     """
 
     def __init__(self, results: Results, trials: Iterable[str]) -> None:
         self._results, self._waiting = results, iter(dict.fromkeys(trials))
-        self._threads = max(1, pa.cpu_count())
+        self._threads = min(max(1, pa.cpu_count()), THREADS)
         self._pool = ThreadPoolExecutor(self._threads)
-        self._begun: dict[str, Future[Blocks]] = {}
+        self._begun: dict[str, Future[Begun]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -149,12 +155,13 @@ class ReadAhead:
             future = self._begun.pop(first)
             self._go_on()
             if first == trial:
-                return future.result()
+                found = future.result().pop(trial)
+                return found if isinstance(found, dict) else read_blocks(self._results, trial, found)
         return read_blocks(self._results, trial)
 
     def _go_on(self) -> None:
-        for trial in islice(self._waiting, AHEAD * self._threads - len(self._begun)):
-            self._begun[trial] = self._pool.submit(read_blocks, self._results, trial)
+        while len(self._begun) < AHEAD * self._threads and (next_ones := list(islice(self._waiting, AHEAD))):
+            self._begun |= dict.fromkeys(next_ones, self._pool.submit(_begin, self._results, next_ones))
 
 
 class OfLastRow:
@@ -251,9 +258,22 @@ class SharedImages:
 _LAYOUTS = Layouts()
 
 
-def read_blocks(results: Results, trial: str) -> Blocks:
+def read_blocks(results: Results, trial: str, content: bytes | None = None) -> Blocks:
     """A trial's outcomes by place. Raises PredictionsError for a file that is missing or damaged."""
-    return _LAYOUTS.read(results.trial(trial) / "predictions.parquet")
+    return _LAYOUTS.read(results.trial(trial) / "predictions.parquet", content)
+
+
+def _begin(results: Results, trials: Sequence[str]) -> Begun:
+    """Read files. To decode a small one is Python for the most part, where threads but wait for each other."""
+    return {trial: _begun(results, trial) for trial in trials}
+
+
+def _begun(results: Results, trial: str) -> bytes | Blocks | None:
+    try:
+        content = (results.trial(trial) / "predictions.parquet").read_bytes()
+        return content if len(content) < LARGE else read_blocks(results, trial, content)
+    except (OSError, PredictionsError):
+        return None
 
 
 def unions(results: Results, rows: Iterable[tuple[str, Mapping[str, Sequence[Cell]]]]) -> dict[str, Union]:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from orchestrator.analysis.pairs import Means, Ranking, ranking
 from orchestrator.analysis.products import DomainProducts, Floats, Outcomes
@@ -152,9 +152,9 @@ class PairedBootstrap:
         image_part = share**2 * sum((variance(part, 1) / part.num_images for part in parts), start=none)
         smallest = min(part.num_images for part in parts)
         degrees = freedom(spread**2, between / seeds, image_part, seeds, smallest)
-        half = stats.t.ppf((1 + confidence) / 2, degrees) * spread
+        half = special.stdtrit(degrees, (1 + confidence) / 2) * spread
         away = np.divide(abs(values), spread, out=np.zeros(len(rows)), where=spread > 0)
-        p_values = np.where(spread > 0, 2 * stats.t.sf(away, degrees), values == 0)
+        p_values = np.where(spread > 0, 2 * special.stdtr(degrees, -away), values == 0)
         num_images = sum(part.num_images for part in parts)
         least, most = (0.0, 1.0) if other is None else (-1.0, 1.0)
         ends = (np.clip(of, least, most).tolist() for of in (values - half, values + half))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 TABLED = 1000
@@ -66,5 +66,5 @@ class StepDown:
 
 def _quantiles(p_value: float) -> Floats:
     """|t| at which a two-sided p-value is this one, by degrees of freedom; the last is that of any number of them."""
-    found: Floats = stats.t.isf(p_value / 2, np.append(np.arange(TABLED + 1.0), np.inf))
+    found: Floats = -special.stdtrit(np.append(np.arange(TABLED + 1.0), np.inf), p_value / 2)
     return found

@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 
 from training.evaluate import Outcomes
 
+COMPRESSED = ("variant", "domain", "split", "key", "label", "prediction")
+"""By dictionary and zstd; of other numbers hardly two are alike, so that files are smaller without, and read twice as fast."""
+
 
 def write_predictions(path: Path, outcomes: Mapping[tuple[str, str, str], Outcomes]) -> None:
     """Write the outcomes of every (variant, domain, split), atomically."""
@@ -25,7 +28,8 @@ def write_predictions(path: Path, outcomes: Mapping[tuple[str, str, str], Outcom
         pq.write_table(
             pa.concat_tables(_table(*place, outcome) for place, outcome in outcomes.items()),
             temporary,
-            compression="zstd",
+            use_dictionary=list(COMPRESSED),
+            compression=dict.fromkeys(COMPRESSED, "zstd"),
         )
         temporary.replace(path)
     finally:

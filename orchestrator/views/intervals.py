@@ -12,7 +12,7 @@ import numpy as np
 from orchestrator.analysis.image_sets import First, Union, over_union, union
 from orchestrator.analysis.outcome_file import Block, Blocks, Counts, check_of_record, counted
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.products import Outcomes, together
+from orchestrator.analysis.products import Outcomes, one_thread, together
 from orchestrator.analysis.row_outcomes import read_blocks
 from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Results
@@ -115,8 +115,9 @@ class Bootstrap:
                     kind = tuple((domain, stacked.dtype.char, *stacked.shape) for domain, stacked in correct.items())
                     groups.setdefault(kind, []).append(_Source(row, predictors, correct))
         intervals: dict[tuple[int, int], tuple[float, float]] = {}
-        for sources in groups.values():
-            intervals |= self._of_group(sources)
+        with one_thread():
+            for sources in groups.values():
+                intervals |= self._of_group(sources)
         return intervals
 
     def _of_group(self, sources: Sequence[_Source]) -> dict[tuple[int, int], tuple[float, float]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from orchestrator.analysis import board_statistics
 from orchestrator.analysis.aggregate import Board, Table, aggregate
@@ -18,6 +20,7 @@ from orchestrator.analysis.board_statistics import with_statistics
 from orchestrator.analysis.calibration import binned, class_changes, curve
 from orchestrator.analysis.intervals import Interval, RowStatistics, TableStatistics
 from orchestrator.analysis.predictions import read_predictions
+from orchestrator.analysis.products import one_thread
 from orchestrator.analysis.row_outcomes import Cell, RowOutcomes, SharedImages
 from orchestrator.analysis.statistics import PairedBootstrap, holm, rank
 from orchestrator.records import Results, load_plans, load_records
@@ -29,6 +32,13 @@ from tests.orchestrator.record_factory import DOMAINS, Folder
 
 RATES = {"zero_shot": 0.6, "ft": 0.5, "better": 0.9, "soup": 0.52}
 ROWS = ("zero_shot", "ft", "better", "soup of ft")
+
+
+@pytest.fixture(autouse=True)
+def as_reports_do() -> Iterator[None]:
+    """What is compared to the last digit is computed by as many threads as reports have."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture
@@ -145,6 +155,27 @@ def test_nothing_is_read_twice_until_a_file_changes(results: Results, monkeypatc
     [now] = {*(results.root / "cache" / "statistics").iterdir()} - {*cached}
     now.write_text("{", encoding="utf-8")
     assert board(results) == first, "a damaged cache is made again"
+
+
+def test_matrices_are_multiplied_by_one_thread_and_afterwards_by_as_many_as_before(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[set[int]] = []
+    original = PairedBootstrap.__init__
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    def watched(self: PairedBootstrap, *given: Any) -> None:
+        found.append(threads())
+        original(self, *given)
+
+    monkeypatch.setattr(PairedBootstrap, "__init__", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        board(results)
+        assert threads() == before
+    assert found and all(of == {1} for of in found)
 
 
 def test_reports_that_take_turns_do_not_compute_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

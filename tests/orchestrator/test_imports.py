@@ -40,6 +40,11 @@ def test_records_aggregation_and_report_load_neither_ray_nor_torch() -> None:
     assert loaded_after(TORCH_FREE, "ray", "torch", "pydantic") == ["pydantic"]
 
 
+def test_a_report_does_not_load_scipys_statistics() -> None:
+    """Which takes as long as a small page."""
+    assert loaded_after(TORCH_FREE, "scipy.stats", "scipy.special") == ["scipy.special"]
+
+
 @pytest.mark.parametrize("folder", ["training", "methods", "datasets"])
 def test_no_file_there_names_ray(folder: str) -> None:
     for path in (ROOT / folder).rglob("*.py"):

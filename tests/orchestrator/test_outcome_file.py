@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.analysis.outcome_file import PLACE, Layouts
 from orchestrator.analysis.predictions import PredictionsError, read_predictions
+from orchestrator.trials.outcomes import write_predictions
+from training.evaluate import Outcomes
 
 DOMAINS = ("photo", "sketch")
 
@@ -78,3 +81,30 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         path.unlink()
     with pytest.raises(PredictionsError, match="no predictions.parquet" if damage == "gone" else "cannot be read"):
         Layouts().read(path)
+
+
+def test_numbers_of_which_hardly_two_are_alike_are_written_as_they_are(tmp_path: Path) -> None:
+    rng, count = np.random.default_rng(0), 400
+    labels = np.arange(count, dtype=np.int64) % 7
+    confidences, nlls, briers = (rng.random(count).astype(np.float32) for _ in range(3))
+    keys = tuple(f"photo/{n:04d}" for n in range(count))
+    of = Outcomes(keys=keys, labels=labels, predictions=labels[::-1], confidences=confidences, nlls=nlls, briers=briers)
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, {("", "photo", "test"): of, ("alpha=1", "photo", "test"): of})
+    for variant in ("", "alpha=1"):
+        plain, block = read_predictions(path, variant, "photo"), Layouts().read(path)[(variant, "photo", "test")]
+        assert plain.keys == keys == tuple(block.keys.to_pylist()) and plain.briers is not None
+        assert np.array_equal(plain.predictions, labels[::-1]) and np.array_equal(plain.labels, labels)
+        for written_, *read in (
+            (labels == labels[::-1], plain.correct, block.correct),
+            (confidences, plain.confidences, block.confidences),
+            (nlls, plain.nlls, block.nlls),
+            (briers, plain.briers),
+        ):
+            assert all(np.array_equal(written_, one) and one.dtype == written_.dtype for one in read)
+    group = pq.read_metadata(path).row_group(0)
+    chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
+    for name in ("confidence", "nll", "brier"):
+        assert (chunks[name].compression, chunks[name].has_dictionary_page) == ("UNCOMPRESSED", False)
+        assert chunks[name].total_compressed_size < 4 * 2 * count + 100
+    assert chunks["key"].compression == "ZSTD" and chunks["key"].has_dictionary_page

@@ -14,15 +14,19 @@ from orchestrator.analysis.statistics import PairedBootstrap
 from tests.orchestrator.outcome_factory import write_results
 
 
-def test_files_come_in_any_order_and_each_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("large", [0, 2**19])
+def test_files_come_in_any_order_and_each_is_decoded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(row_outcomes, "LARGE", large)
     results = write_results(tmp_path, {"ft": 0.5})
     ids = sorted(path.name for path in (tmp_path / "trials").iterdir())
     (results.trial(ids[2]) / "predictions.parquet").write_bytes(b"damaged")
     reads: list[str] = []
 
-    def counted(results: object, trial: str) -> row_outcomes.Blocks:
+    def counted(results: object, trial: str, content: bytes | None = None) -> row_outcomes.Blocks:
         reads.append(trial)
-        return read_blocks(results, trial)  # type: ignore[arg-type]
+        return read_blocks(results, trial, content)  # type: ignore[arg-type]
 
     monkeypatch.setattr(row_outcomes, "read_blocks", counted)
     with ReadAhead(results, [ids[0], ids[0], *ids[1:6]]) as files:
