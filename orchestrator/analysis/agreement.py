@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestrator.analysis.outcome_file import Block, Place, check_of_record, counted, counts_of
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import read_blocks
+from orchestrator.analysis.read_ahead import read_blocks
 from orchestrator.records import Evaluation, Results, TrialRecord
 from orchestrator.spec import BenchmarkPlan
 

@@ -30,12 +30,11 @@ from orchestrator.analysis.linear_rows import SaidStatistics
 from orchestrator.analysis.outcome_file import file_stamp
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.products import one_thread
+from orchestrator.analysis.read_ahead import OfLastRow, ReadAhead
 from orchestrator.analysis.row_numbers import RowNumbers, seen_unseen_domains
 from orchestrator.analysis.row_outcomes import (
     Cell,
     Cells,
-    OfLastRow,
-    ReadAhead,
     Right,
     SharedImages,
     done_by_seed,

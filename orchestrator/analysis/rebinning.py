@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from orchestrator.analysis.metrics import NUM_BINS, expected_calibration_error
 from orchestrator.analysis.outcome_file import Blocks, Counts, Place, check_of_record, counted, counts_of, file_stamp
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import ReadAhead
+from orchestrator.analysis.read_ahead import ReadAhead
 from orchestrator.records import Evaluation, Loaded, Results, TrialRecord, write_atomic
 from training.config import Frozen
 

@@ -16,7 +16,8 @@ from orchestrator.analysis.intervals import Interval
 from orchestrator.analysis.linear import FRACTION, moments, spans
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.products import Outcomes, together
-from orchestrator.analysis.row_outcomes import Cell, Cells, OfLastRow, ReadAhead, SharedImages, done_by_seed
+from orchestrator.analysis.read_ahead import OfLastRow, ReadAhead
+from orchestrator.analysis.row_outcomes import Cell, Cells, SharedImages, done_by_seed
 from orchestrator.analysis.rows import Row
 from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Results

@@ -13,7 +13,7 @@ from orchestrator.analysis.image_sets import First, Union, over_union, union
 from orchestrator.analysis.outcome_file import Block, Blocks, Counts, check_of_record, counted
 from orchestrator.analysis.predictions import PredictionsError
 from orchestrator.analysis.products import Outcomes, one_thread, together
-from orchestrator.analysis.row_outcomes import read_blocks
+from orchestrator.analysis.read_ahead import read_blocks
 from orchestrator.analysis.statistics import PairedBootstrap
 from orchestrator.records import Results
 

@@ -25,7 +25,7 @@ from orchestrator.analysis.linear import (
 )
 from orchestrator.analysis.outcome_file import Blocks
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import read_blocks
+from orchestrator.analysis.read_ahead import read_blocks
 from orchestrator.records import Results
 from orchestrator.views.intervals import Predictor, held_out, union_of
 from orchestrator.views.spec import Column, Metric

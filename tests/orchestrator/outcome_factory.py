@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.analysis.outcome_file import Block
-from orchestrator.analysis.row_outcomes import read_blocks
+from orchestrator.analysis.read_ahead import read_blocks
 from orchestrator.records import Evaluation, Results, read_record, write_record
 from orchestrator.spec import PlannedTrial
 from orchestrator.trials.outcomes import write_predictions

@@ -13,7 +13,7 @@ import torch
 from torchmetrics.functional.classification import binary_calibration_error
 from typer.testing import CliRunner, Result
 
-from orchestrator.analysis import rebinning, row_outcomes
+from orchestrator.analysis import read_ahead, rebinning
 from orchestrator.analysis.metrics import NUM_BINS
 from orchestrator.analysis.predictions import read_predictions
 from orchestrator.cli import app
@@ -177,13 +177,13 @@ def test_it_does_not_go_with_a_view(results: Results) -> None:
 
 def test_only_what_is_new_is_read_again(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    read = row_outcomes.read_blocks
+    read = read_ahead.read_blocks
 
-    def watched(of: Results, trial: str) -> row_outcomes.Blocks:
+    def watched(of: Results, trial: str, content: bytes | None = None) -> read_ahead.Blocks:
         reads.append(trial)
-        return read(of, trial)
+        return read(of, trial, content)
 
-    monkeypatch.setattr(row_outcomes, "read_blocks", watched)
+    monkeypatch.setattr(read_ahead, "read_blocks", watched)
     loaded = load_records(results)
     first = rebinning.rebinned(results, loaded, 7)
     assert len(reads) == 3

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.analysis import resampling, row_outcomes
+from orchestrator.analysis import read_ahead, resampling
 from orchestrator.analysis.predictions import PredictionsError
-from orchestrator.analysis.row_outcomes import ReadAhead, read_blocks
+from orchestrator.analysis.read_ahead import ReadAhead, read_blocks
 from orchestrator.analysis.statistics import PairedBootstrap
 from tests.orchestrator.outcome_factory import write_results
 
@@ -18,17 +18,17 @@ from tests.orchestrator.outcome_factory import write_results
 def test_files_come_in_any_order_and_each_is_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
-    monkeypatch.setattr(row_outcomes, "LARGE", large)
+    monkeypatch.setattr(read_ahead, "LARGE", large)
     results = write_results(tmp_path, {"ft": 0.5})
     ids = sorted(path.name for path in (tmp_path / "trials").iterdir())
     (results.trial(ids[2]) / "predictions.parquet").write_bytes(b"damaged")
     reads: list[str] = []
 
-    def counted(results: object, trial: str, content: bytes | None = None) -> row_outcomes.Blocks:
+    def counted(results: object, trial: str, content: bytes | None = None) -> read_ahead.Blocks:
         reads.append(trial)
         return read_blocks(results, trial, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(row_outcomes, "read_blocks", counted)
+    monkeypatch.setattr(read_ahead, "read_blocks", counted)
     with ReadAhead(results, [ids[0], ids[0], *ids[1:6]]) as files:
         for id in (ids[0], ids[3]):  # two are passed over, one of them damaged
             found, own = files.take(id), read_blocks(results, id)
