@@ -112,7 +112,7 @@ def pearson(x: Sequence[float], y: Sequence[float]) -> Correlation:
         raise ValueError(f"expected pairs, got {len(x)} and {len(y)} numbers")
     if len(x) < MIN_PAIRS or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Correlation()
-    from scipy import stats  # here, because views alone need it: to load it takes as long as the rest of a report
+    from scipy import stats  # here, because views alone need it, and to load it takes as long as to make a small page
 
     found = stats.pearsonr(x, y)
     if len(x) == MIN_PAIRS:

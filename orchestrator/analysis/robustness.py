@@ -67,15 +67,15 @@ def fit_line(reference: Sequence[float], shift: Sequence[float], confidence: flo
     x, y = logit(np.array(reference)), logit(np.array(shift))
     if np.ptp(x) == 0:
         raise ValueError("all models have the same reference accuracy: no line is defined")
-    # What scipy.stats.linregress computes; to import that takes as long as to make a small page.
-    xx, xy, _, yy = np.cov(x, y, bias=True).flat
-    slope = xy / xx
-    intercept = y.mean() - slope * x.mean()
-    residuals: NDArray[np.float64] = y - (slope * x + intercept)
+    # Here, because who fits no line need not load it, which takes as long as to make a small page.
+    from scipy import stats
+
+    found = stats.linregress(x, y)
+    residuals: NDArray[np.float64] = y - (found.slope * x + found.intercept)
     return Line(
-        slope=float(slope),
-        intercept=float(intercept),
-        r_squared=float(min(1.0, abs(xy / np.sqrt(xx * yy))) ** 2) if yy else float("nan"),
+        slope=float(found.slope),
+        intercept=float(found.intercept),
+        r_squared=float(found.rvalue**2),
         num_points=len(x),
         residual_sd=float(np.sqrt((residuals**2).sum() / (len(x) - 2))),
         mean_x=float(x.mean()),
